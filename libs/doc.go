@@ -1,0 +1,2 @@
+// Package libs is the root of the module libs.
+package libs

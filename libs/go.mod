@@ -1,0 +1,11 @@
+module github.com/sluice-cd/sluice/libs
+
+go 1.26.0
+
+require (
+	github.com/sluice-cd/sluice/proto v0.0.0
+)
+
+replace (
+	github.com/sluice-cd/sluice/proto => ../proto
+)

@@ -1,0 +1,2 @@
+// Package proto is the root of the module proto.
+package proto

@@ -1,0 +1,4 @@
+module github.com/sluice-cd/sluice/proto
+
+go 1.26.0
+

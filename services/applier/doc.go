@@ -1,0 +1,2 @@
+// Package applier is the root of the module services/applier.
+package applier

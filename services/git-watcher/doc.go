@@ -1,0 +1,2 @@
+// Package gitwatcher is the root of the module services/git-watcher.
+package gitwatcher
