@@ -1,0 +1,11 @@
+//go:build unix && !linux
+
+package controlplane
+
+import "syscall"
+
+// processAttributes keeps the terminal's interrupt from a server. The end of
+// its standard input is what ends it with this process.
+func processAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true}
+}
