@@ -1,0 +1,31 @@
+package crds_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluice-cd/sluice/deploy/crds"
+)
+
+func TestAllServesWhatFluxServes(t *testing.T) {
+	all, err := crds.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, crd := range all {
+		for _, v := range crd.Spec.Versions {
+			if v.Served && v.Storage {
+				got[crd.Name] = v.Name
+			}
+		}
+	}
+	want := map[string]string{
+		"gitrepositories.source.toolkit.fluxcd.io":   "v1",
+		"kustomizations.kustomize.toolkit.fluxcd.io": "v1",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("served and stored versions (-want +got):\n%s", diff)
+	}
+}
