@@ -1,0 +1,13 @@
+// Package bus is the one place that knows what Sluice keeps in NATS JetStream: which streams, buckets and
+// consumers there are, how subjects are spelled, and how to connect.
+//
+// What is where:
+//
+//   - stream WORK holds one pending trigger per object and stage (work.>) and the armed next runs (sched.>);
+//   - stream FACTS holds what services tell one another (fact.>), with payloads and an age limit;
+//   - bucket "state" holds the lock and the record of each object and stage;
+//   - object buckets "artifacts" and "sets" hold content-addressed bytes: packed sources and sealed rendered sets.
+//
+// Losing all of it costs one full pass, never correctness: intent and outcome are in the Kubernetes API.
+// The package does not know what a job does; that is libs/stage and the services.
+package bus

@@ -1,0 +1,85 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// EmbeddedOptions say how a NATS server runs inside this process.
+type EmbeddedOptions struct {
+	Dir string // where JetStream keeps its files; created when missing
+	// Listen opens a TCP port for other processes, on Host; without it there is no socket at all.
+	Listen bool
+	Host   string // default 127.0.0.1
+	Port   int    // 0 takes a free one
+	// SyncInterval is the longest time between a write and its fsync; 0 syncs every write.
+	SyncInterval time.Duration
+	Log          *slog.Logger
+}
+
+// Embedded is a NATS server with JetStream inside this process. One process owns its directory.
+type Embedded struct{ *server.Server }
+
+// StartEmbedded starts the server and returns when it is ready. The caller stops it with Stop.
+func StartEmbedded(o EmbeddedOptions) (*Embedded, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("embedded bus: %w", err)
+	}
+	s, err := server.NewServer(embeddedConfig(o))
+	if err != nil {
+		return nil, fmt.Errorf("embedded bus in %s: %w", o.Dir, err)
+	}
+	s.SetLoggerV2(natsLog{o.Log}, false, false, false)
+	go s.Start()
+	if !s.ReadyForConnections(30 * time.Second) {
+		s.Shutdown()
+		return nil, fmt.Errorf("embedded bus in %s: %w", o.Dir, errors.New("not ready after 30s"))
+	}
+	return &Embedded{s}, nil
+}
+
+func embeddedConfig(o EmbeddedOptions) *server.Options {
+	cfg := &server.Options{
+		ServerName:   "sluice",
+		DontListen:   !o.Listen,
+		Host:         o.Host,
+		Port:         o.Port,
+		JetStream:    true,
+		StoreDir:     o.Dir,
+		NoSigs:       true,
+		MaxPayload:   1 << 20,
+		SyncAlways:   o.SyncInterval == 0,
+		SyncInterval: o.SyncInterval,
+	}
+	if cfg.Host == "" {
+		cfg.Host = "127.0.0.1"
+	}
+	if o.Listen && o.Port == 0 {
+		cfg.Port = server.RANDOM_PORT
+	}
+	return cfg
+}
+
+// Stop stops the server and waits until its files are closed.
+func (e *Embedded) Stop() {
+	e.Shutdown()
+	e.WaitForShutdown()
+}
+
+// natsLog passes the server's own messages to our logger.
+type natsLog struct{ log *slog.Logger }
+
+func (l natsLog) Noticef(f string, a ...any) { l.log.Debug("nats server", "msg", fmt.Sprintf(f, a...)) }
+func (l natsLog) Warnf(f string, a ...any)   { l.log.Warn("nats server", "msg", fmt.Sprintf(f, a...)) }
+func (l natsLog) Fatalf(f string, a ...any)  { l.log.Error("nats server", "msg", fmt.Sprintf(f, a...)) }
+func (l natsLog) Errorf(f string, a ...any)  { l.log.Error("nats server", "msg", fmt.Sprintf(f, a...)) }
+func (l natsLog) Debugf(string, ...any)      {}
+func (l natsLog) Tracef(string, ...any)      {}

@@ -1,0 +1,204 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// streamState is the stream behind the state bucket.
+const streamState = "KV_" + BucketState
+
+// ErrConflict says that a conditional write was refused because the key is not as expected any more.
+var ErrConflict = errors.New("state has changed meanwhile")
+
+// StateEntry is the present value of a key of the state bucket. A key that never was, was purged or has expired is the zero entry
+// but for Revision, which a conditional write must name.
+type StateEntry struct {
+	Value    []byte
+	Revision uint64
+	Expired  bool // the last value reached the end of its time to live a short while ago
+}
+
+// GetState reads a key of the state bucket; a missing key is an entry without value.
+func (c *Conn) GetState(ctx context.Context, key string) (StateEntry, error) {
+	stream, err := c.openStream(ctx, streamState)
+	if err != nil {
+		return StateEntry{}, err
+	}
+	msg, err := stream.GetLastMsgForSubject(ctx, StateSubject(key))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return StateEntry{}, nil
+	}
+	if err != nil {
+		return StateEntry{}, fmt.Errorf("read state %s: %w", key, err)
+	}
+	entry := StateEntry{Value: msg.Data, Revision: msg.Sequence}
+	if msg.Header.Get("KV-Operation") != "" || msg.Header.Get("Nats-Marker-Reason") != "" {
+		entry.Value = nil
+		entry.Expired = msg.Header.Get("Nats-Marker-Reason") == "MaxAge"
+	}
+	return entry, nil
+}
+
+// Condition says when a write to the state bucket may happen: when the last revision of Key is Revision.
+type Condition struct {
+	Key      string
+	Revision uint64
+}
+
+// PutState writes a key of the state bucket if a condition on that or another key holds, with a time to live when ttl is not zero
+// (whole seconds). It returns the new revision; ErrConflict when the condition does not hold.
+func (c *Conn) PutState(ctx context.Context, key string, value []byte, ttl time.Duration, when Condition) (uint64, error) {
+	opts := []jetstream.PublishOpt{}
+	if when.Key == key {
+		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(when.Revision))
+	} else {
+		opts = append(opts, jetstream.WithExpectLastSequenceForSubject(when.Revision, StateSubject(when.Key)))
+	}
+	if ttl > 0 {
+		opts = append(opts, jetstream.WithMsgTTL(ttl))
+	}
+	ack, err := c.JS.PublishMsg(ctx, message(StateSubject(key), value, nil), opts...)
+	if err != nil {
+		var api *jetstream.APIError
+		if errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
+			return 0, fmt.Errorf("write state %s: %w", key, ErrConflict)
+		}
+		return 0, fmt.Errorf("write state %s: %w", key, err)
+	}
+	return ack.Sequence, nil
+}
+
+// DropState removes keys of the state bucket without a trace.
+func (c *Conn) DropState(ctx context.Context, keys ...string) error {
+	stream, err := c.openStream(ctx, streamState)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(StateSubject(key))); err != nil {
+			return fmt.Errorf("drop state %s: %w", key, err)
+		}
+	}
+	return nil
+}
+
+// DropWork removes the pending trigger and the armed next run of an object that is gone.
+func (c *Conn) DropWork(ctx context.Context, stage string, key types.NamespacedName) error {
+	stream, err := c.openStream(ctx, StreamWork)
+	if err != nil {
+		return err
+	}
+	for _, subject := range []string{ScheduleSubject(stage, key), WorkSubject(stage, key)} {
+		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
+			return fmt.Errorf("drop work of %s: %w", key, err)
+		}
+	}
+	return nil
+}
+
+// ListRecords reads every record of a stage, by object.
+func (c *Conn) ListRecords(ctx context.Context, stage string) (map[types.NamespacedName][]byte, error) {
+	kv, err := c.JS.KeyValue(ctx, BucketState)
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", BucketState, err)
+	}
+	w, err := kv.Watch(ctx, "record."+stage+".>", jetstream.IgnoreDeletes())
+	if err != nil {
+		return nil, fmt.Errorf("list records of %s: %w", stage, err)
+	}
+	defer func() { _ = w.Stop() }()
+	out := map[types.NamespacedName][]byte{}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("list records of %s: %w", stage, ctx.Err())
+		case e := <-w.Updates():
+			if e == nil { // all present values were sent
+				return out, nil
+			}
+			key, err := ParseObjectSubject(e.Key())
+			if err != nil {
+				return nil, err
+			}
+			out[key] = e.Value()
+		}
+	}
+}
+
+// Trigger publishes a trigger for one object and stage. Only the headers say anything, and only as hints.
+func (c *Conn) Trigger(stage string, key types.NamespacedName, header map[string]string) (jetstream.PubAckFuture, error) {
+	return c.JS.PublishMsgAsync(message(WorkSubject(stage, key), nil, header))
+}
+
+// Schedule arms the next run of one object and stage at a time, replacing what was armed. With onlyIfNone it does so only
+// where nothing is armed; then ErrConflict says that something is.
+func (c *Conn) Schedule(ctx context.Context, stage string, key types.NamespacedName, at time.Time, header map[string]string, onlyIfNone bool) error {
+	m := message(ScheduleSubject(stage, key), nil, header)
+	m.Header["Nats-Schedule"] = []string{"@at " + at.UTC().Format(time.RFC3339Nano)}
+	m.Header["Nats-Schedule-Target"] = []string{WorkSubject(stage, key)}
+	var opts []jetstream.PublishOpt
+	if onlyIfNone {
+		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(0))
+	}
+	if _, err := c.JS.PublishMsg(ctx, m, opts...); err != nil {
+		var api *jetstream.APIError
+		if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+			return ErrConflict
+		}
+		return fmt.Errorf("arm next run of %s: %w", key, err)
+	}
+	return nil
+}
+
+// Unschedule removes the armed next run of one object and stage.
+func (c *Conn) Unschedule(ctx context.Context, stage string, key types.NamespacedName) error {
+	stream, err := c.openStream(ctx, StreamWork)
+	if err != nil {
+		return err
+	}
+	if err := stream.Purge(ctx, jetstream.WithPurgeSubject(ScheduleSubject(stage, key))); err != nil {
+		return fmt.Errorf("disarm next run of %s: %w", key, err)
+	}
+	return nil
+}
+
+// LastTrigger returns sequence and time of the latest trigger of one object and stage; zero when there is none.
+func (c *Conn) LastTrigger(ctx context.Context, stage string, key types.NamespacedName) (*jetstream.RawStreamMsg, error) {
+	stream, err := c.openStream(ctx, StreamWork)
+	if err != nil {
+		return nil, err
+	}
+	msg, err := stream.GetLastMsgForSubject(ctx, WorkSubject(stage, key))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for a newer trigger of %s: %w", key, err)
+	}
+	return msg, nil
+}
+
+// openStream returns a handle of one of our streams. Handles stay valid when the stream is created again.
+func (c *Conn) openStream(ctx context.Context, name string) (jetstream.Stream, error) {
+	c.mu.Lock()
+	handle := c.handles[name]
+	c.mu.Unlock()
+	if handle != nil {
+		return handle, nil
+	}
+	handle, err := c.JS.Stream(ctx, name)
+	if err != nil {
+		c.Heal()
+		return nil, fmt.Errorf("open stream %s: %w", name, err)
+	}
+	c.mu.Lock()
+	c.handles[name] = handle
+	c.mu.Unlock()
+	return handle, nil
+}

@@ -1,0 +1,68 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluice-cd/sluice/libs/bus"
+)
+
+const factAckWait = 10 * time.Second
+
+// followFacts turns facts into triggers of this stage until ctx ends. A fact is acknowledged when its triggers are stored.
+func (s *Stage) followFacts(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := s.consumeFacts(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("cannot follow facts, trying on", "err", err)
+			s.rt.Bus.Heal()
+			sleep(ctx, 500*time.Millisecond)
+		}
+	}
+}
+
+func (s *Stage) consumeFacts(ctx context.Context) error {
+	cons, err := s.rt.Bus.FactConsumer(ctx, s.Name, s.opts.Facts, factAckWait)
+	if err != nil {
+		return err
+	}
+	messages, err := cons.Messages(jetstream.PullMaxMessages(64), jetstream.PullExpiry(10*time.Second), jetstream.PullHeartbeat(2*time.Second))
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, messages.Stop)
+	defer stop()
+	defer messages.Stop()
+	for {
+		msg, err := messages.Next()
+		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		s.takeFact(ctx, msg)
+	}
+}
+
+func (s *Stage) takeFact(ctx context.Context, msg jetstream.Msg) {
+	fact, err := bus.ParseFact(msg)
+	if err != nil {
+		s.log.Error("fact that cannot be read", "err", err)
+		_ = msg.Term()
+		return
+	}
+	ctx = trigger{header: msg.Headers()}.traceParent(ctx)
+	keys, err := s.opts.Map(ctx, fact)
+	if err == nil && len(keys) > 0 {
+		err = s.TriggerAll(ctx, keys, Hint{Cause: "fact"})
+	}
+	if err != nil {
+		s.log.Warn("fact not turned into work yet", "subject", msg.Subject(), "err", err)
+		_ = msg.NakWithDelay(time.Second)
+		return
+	}
+	_ = msg.Ack()
+}

@@ -1,0 +1,72 @@
+package stage
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+
+	"go.opentelemetry.io/otel/propagation"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sluice-cd/sluice/libs/bus"
+	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
+)
+
+// Run is one run of one object: what the handler gets to know and may do under the lock.
+type Run struct {
+	Key  types.NamespacedName
+	Hint Hint // why it was woken, as far as known
+	// Failures is the number of failed runs in a row before this one.
+	Failures int
+	Log      *slog.Logger
+
+	bus    *bus.Conn
+	stage  string
+	lock   *lock
+	record *record
+}
+
+// Guard says whether the object is still surely in these hands. Call it before each outside effect and stop on an error.
+func (r *Run) Guard() error { return r.lock.guard() }
+
+// Load reads into v what the handler last saved about the object, and says whether there is anything.
+func (r *Run) Load(v any) (bool, error) {
+	found, err := r.record.state(v)
+	if err != nil {
+		return false, fmt.Errorf("load state of %s %s: %w", r.stage, r.Key, err)
+	}
+	return found, nil
+}
+
+// Save keeps v about the object, at once and only if the lock is still held. Other stages may read it (ReadState), so a fact
+// that tells of it is published afterwards. v must hold no secrets.
+func (r *Run) Save(ctx context.Context, v any) error {
+	state, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("save state of %s %s: %w", r.stage, r.Key, err)
+	}
+	r.record.State = state
+	return r.write(ctx)
+}
+
+func (r *Run) write(ctx context.Context) error {
+	data, err := r.record.marshal()
+	if err != nil {
+		return err
+	}
+	if err := r.lock.put(ctx, bus.RecordKey(r.stage, r.Key), data); err != nil {
+		return fmt.Errorf("record run of %s %s: %w", r.stage, r.Key, err)
+	}
+	return nil
+}
+
+// Tell publishes a fact with the run's trace.
+func (r *Run) Tell(ctx context.Context, f *factsv1.Fact) error {
+	header := map[string]string{}
+	traceContext.Inject(ctx, propagation.MapCarrier(header))
+	if tp := header["traceparent"]; tp != "" {
+		f.Trace = &factsv1.TraceContext{Traceparent: tp, Tracestate: header["tracestate"]}
+	}
+	return r.bus.PublishFact(ctx, f, header)
+}

@@ -1,0 +1,156 @@
+package stage
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/propagation"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sluice-cd/sluice/libs/bus"
+)
+
+// Hint says why an object is woken. A hint may be lost with its trigger when a later one replaces it, so
+// nothing may depend on it but speed and reports.
+type Hint struct {
+	Cause string // one word for logs: created, changed, requested, deleted, fact, resync
+	// Generation of the spec that the sender saw: the run shall not act on an older one. Zero when unknown.
+	Generation int64
+}
+
+const (
+	headerCause      = "Sluice-Cause"
+	headerGeneration = "Sluice-Generation"
+)
+
+var traceContext = propagation.TraceContext{}
+
+func (h Hint) header(ctx context.Context) map[string]string {
+	header := map[string]string{headerCause: h.Cause}
+	if h.Generation > 0 {
+		header[headerGeneration] = strconv.FormatInt(h.Generation, 10)
+	}
+	traceContext.Inject(ctx, propagation.MapCarrier(header))
+	return header
+}
+
+// trigger is one message of stream WORK as the worker sees it.
+type trigger struct {
+	seq    uint64
+	at     time.Time
+	hint   Hint
+	header nats.Header
+}
+
+func newTrigger(seq uint64, at time.Time, header nats.Header) trigger {
+	generation, _ := strconv.ParseInt(header.Get(headerGeneration), 10, 64)
+	cause := header.Get(headerCause)
+	if cause == "" {
+		cause = "schedule"
+	}
+	return trigger{seq: seq, at: at, header: header, hint: Hint{Cause: cause, Generation: generation}}
+}
+
+func (t trigger) traceParent(ctx context.Context) context.Context {
+	carrier := propagation.MapCarrier{}
+	for _, k := range traceContext.Fields() {
+		carrier[k] = t.header.Get(k)
+	}
+	return traceContext.Extract(ctx, carrier)
+}
+
+// outbox holds triggers until the bus has them: an informer tells of a change only once.
+type outbox struct {
+	bus   *bus.Conn
+	stage string
+
+	mu      sync.Mutex
+	pending map[types.NamespacedName]map[string]string
+	wake    chan struct{}
+}
+
+func newOutbox(b *bus.Conn, stage string) *outbox {
+	return &outbox{bus: b, stage: stage, pending: map[types.NamespacedName]map[string]string{}, wake: make(chan struct{}, 1)}
+}
+
+func (o *outbox) add(key types.NamespacedName, header map[string]string) {
+	o.mu.Lock()
+	o.pending[key] = header
+	o.mu.Unlock()
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run publishes what is added until ctx ends, again and again where the bus does not take it.
+func (o *outbox) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-o.wake:
+		}
+		for left := o.flush(ctx); left > 0 && ctx.Err() == nil; left = o.flush(ctx) {
+			o.bus.Heal()
+			sleep(ctx, 200*time.Millisecond)
+		}
+	}
+}
+
+// flush publishes all pending triggers at once and returns how many the bus did not take.
+func (o *outbox) flush(ctx context.Context) int {
+	o.mu.Lock()
+	batch := o.pending
+	o.pending = map[types.NamespacedName]map[string]string{}
+	o.mu.Unlock()
+	failed := publishAll(ctx, o.bus, o.stage, batch)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for key := range failed {
+		if _, newer := o.pending[key]; !newer {
+			o.pending[key] = batch[key]
+		}
+	}
+	return len(failed)
+}
+
+// publishAll publishes triggers and waits for the bus to have stored them. It returns those that were not stored, with the reason.
+func publishAll(ctx context.Context, b *bus.Conn, stage string, batch map[types.NamespacedName]map[string]string) map[types.NamespacedName]error {
+	failed := map[types.NamespacedName]error{}
+	futures := make(map[types.NamespacedName]jetstream.PubAckFuture, len(batch))
+	for key, header := range batch {
+		future, err := b.Trigger(stage, key, header)
+		if err != nil {
+			failed[key] = err
+			continue
+		}
+		futures[key] = future
+	}
+	timeout, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for key, future := range futures {
+		select {
+		case <-future.Ok():
+		case err := <-future.Err():
+			failed[key] = err
+		case <-timeout.Done():
+			failed[key] = timeout.Err()
+		}
+	}
+	return failed
+}
+
+// sleep waits for d or the end of ctx.
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

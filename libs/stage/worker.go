@@ -1,0 +1,318 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sluice-cd/sluice/libs/bus"
+)
+
+const (
+	pullWait = 30 * time.Second // how long one request for work stands at the server
+	// busyDelay is when to look again at an object that somebody else holds. The holder looks for newer triggers itself, so
+	// this matters only when it dies.
+	busyDelay = 300 * time.Millisecond
+	// crashLimit is how many runs in a row may end with their process before the object is backed off.
+	crashLimit = 3
+)
+
+// slot takes one trigger at a time: a trigger never waits in this process while another replica is free.
+func (s *Stage) slot(ctx context.Context) {
+	for ctx.Err() == nil {
+		msg, err := s.next(ctx)
+		switch {
+		case err == nil:
+			s.handle(ctx, msg)
+		case isIdle(err):
+		default:
+			s.log.Warn("cannot take work, trying on", "err", err)
+			s.rt.Bus.Heal()
+			sleep(ctx, 500*time.Millisecond)
+		}
+	}
+}
+
+func isIdle(err error) bool {
+	return errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, jetstream.ErrNoMessages)
+}
+
+func (s *Stage) next(ctx context.Context) (jetstream.Msg, error) {
+	cons, pulls, err := s.pullFrom(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pull, cancel := context.WithTimeout(pulls, pullWait)
+	defer cancel()
+	msg, err := cons.Next(jetstream.FetchContext(pull))
+	if err != nil && !isIdle(err) {
+		s.mu.Lock()
+		s.consumer = nil // declared again by the next pull
+		s.mu.Unlock()
+	}
+	return msg, err
+}
+
+func (s *Stage) pullFrom(ctx context.Context) (jetstream.Consumer, context.Context, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.consumer == nil {
+		cons, err := s.rt.Bus.WorkConsumer(ctx, s.Name, s.opts.LockTTL)
+		if err != nil {
+			return nil, nil, err
+		}
+		s.consumer = cons
+	}
+	return s.consumer, s.pulls, nil
+}
+
+// handle takes a trigger as far as it goes now. What it does not acknowledge or give back, the server delivers again.
+func (s *Stage) handle(ctx context.Context, msg jetstream.Msg) {
+	key, err := bus.ParseObjectSubject(msg.Subject())
+	if err != nil {
+		s.log.Error("trigger that names no object", "err", err)
+		_ = msg.Term()
+		return
+	}
+	if _, busy := s.inHand.LoadOrStore(key, struct{}{}); busy {
+		_ = msg.NakWithDelay(busyDelay)
+		return
+	}
+	defer s.inHand.Delete(key)
+	held, err := s.locks.acquire(ctx, key)
+	if err != nil {
+		if !errors.Is(err, errBusy) {
+			s.log.Warn("cannot lock object", "object", key.String(), "err", err)
+		}
+		_ = msg.NakWithDelay(busyDelay)
+		return
+	}
+	s.underLock(ctx, msg, key, held)
+	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	held.release(release)
+}
+
+// underLock runs the object until no newer trigger stands.
+func (s *Stage) underLock(ctx context.Context, msg jetstream.Msg, key types.NamespacedName, held *lock) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		s.log.Error("trigger without metadata", "err", err)
+		return
+	}
+	rec, err := loadRecord(ctx, s.rt.Bus, s.Name, key)
+	if err != nil {
+		s.log.Warn("cannot load record", "object", key.String(), "err", err)
+		_ = msg.NakWithDelay(busyDelay)
+		return
+	}
+	t := newTrigger(meta.Sequence.Stream, meta.Timestamp, msg.Headers())
+	for {
+		if rec.covers(t) {
+			_ = msg.Ack()
+			return
+		}
+		if wait := rec.Budget.take(s.opts.Pace, time.Now()); wait > 0 {
+			_ = msg.NakWithDelay(wait)
+			return
+		}
+		if !s.runOnce(ctx, msg, key, held, rec, t) {
+			return
+		}
+		newer, err := s.rt.Bus.LastTrigger(ctx, s.Name, key)
+		if err != nil || newer == nil || newer.Sequence <= t.seq {
+			return // on an error the newer trigger's own delivery brings it
+		}
+		t = newTrigger(newer.Sequence, newer.Time, newer.Header)
+	}
+}
+
+// runOnce does one run and all that follows from it, and says whether the lock is still held and work may go on.
+func (s *Stage) runOnce(ctx context.Context, msg jetstream.Msg, key types.NamespacedName, held *lock, rec *record, t trigger) bool {
+	run := &Run{
+		Key: key, Hint: t.hint, Failures: rec.Failures, bus: s.rt.Bus, stage: s.Name, lock: held, record: rec,
+		Log: s.log.With("object", key.String()),
+	}
+	result, err := s.execute(ctx, msg, run, t)
+	if ctx.Err() != nil || errors.Is(err, ErrLockLost) || held.guard() != nil {
+		run.Log.Info("run given back", "err", err)
+		_ = msg.Nak() // the next replica goes on at once, or when the lock has expired
+		return false
+	}
+	if err := s.conclude(ctx, run, t, result, err); err != nil {
+		run.Log.Warn("run cannot be concluded, it comes again", "err", err)
+		_ = msg.NakWithDelay(busyDelay)
+		return false
+	}
+	_ = msg.Ack()
+	return !result.Gone
+}
+
+// execute calls the handler under a context that ends with the lock, with a span, and with panics caught.
+func (s *Stage) execute(ctx context.Context, msg jetstream.Msg, run *Run, t trigger) (Result, error) {
+	started := time.Now()
+	s.rt.Metrics.started(s.Name, started.Sub(t.at))
+	run.Log.Debug("run started", "cause", t.hint.Cause, "holder", s.rt.Holder, "lock", run.lock.revision)
+	spanCtx, span := s.rt.Tracer.Start(t.traceParent(ctx), s.Name+" run", trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
+		attribute.String("sluice.object", run.Key.String()), attribute.String("sluice.cause", t.hint.Cause),
+		attribute.String("messaging.system", "nats"), attribute.String("messaging.destination.name", bus.StreamWork+"/"+s.Name)))
+	defer span.End()
+	runCtx, stop := s.keepLock(spanCtx, msg, run)
+	result, err := s.callHandler(runCtx, run)
+	stop()
+	if err != nil {
+		span.SetStatus(codes.Error, "run failed")
+	}
+	s.rt.Metrics.finished(s.Name, outcome(err), time.Since(started))
+	run.Log.Debug("run finished", "holder", s.rt.Holder, "took", time.Since(started).String(), "err", err)
+	return result, err
+}
+
+func (s *Stage) callHandler(ctx context.Context, run *Run) (result Result, err error) {
+	if run.lock.afterCrash {
+		run.lock.afterCrash = false
+		if err := s.noteCrash(ctx, run); err != nil {
+			return Result{}, err
+		}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+			run.Log.Error("run panicked", "err", err, "stack", string(debug.Stack()))
+			s.report(ctx, run, err)
+		}
+	}()
+	result, err = s.handler.Run(ctx, run)
+	if err != nil && errors.Is(context.Cause(ctx), ErrLockLost) {
+		err = fmt.Errorf("%w: %w", ErrLockLost, err)
+	}
+	return result, err
+}
+
+// noteCrash counts a run that ended with its process, and fails this one in its place when there were too many.
+func (s *Stage) noteCrash(ctx context.Context, run *Run) error {
+	run.record.Crashes++
+	if err := run.write(ctx); err != nil {
+		return err
+	}
+	if run.record.Crashes < crashLimit {
+		return nil
+	}
+	err := fmt.Errorf("the last %d runs ended with their process", run.record.Crashes)
+	s.report(ctx, run, err)
+	return After(s.opts.Backoff.delay(run.record.Crashes), err)
+}
+
+func (s *Stage) report(ctx context.Context, run *Run, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			run.Log.Error("report panicked", "err", p)
+		}
+	}()
+	if r, ok := s.handler.(Reporter); ok {
+		r.Report(ctx, run, err)
+	}
+}
+
+// keepLock renews the lock and the trigger's delivery until stop is called; the context ends when the lock cannot be kept.
+func (s *Stage) keepLock(ctx context.Context, msg jetstream.Msg, run *Run) (context.Context, func()) {
+	limited, cancelLimit := context.WithTimeoutCause(ctx, s.opts.RunLimit, errors.New("run took longer than "+s.opts.RunLimit.String()))
+	runCtx, cancel := context.WithCancelCause(limited)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(s.opts.LockTTL / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-runCtx.Done():
+				return
+			case <-tick.C:
+			}
+			if !s.renew(runCtx, run) {
+				cancel(ErrLockLost)
+				return
+			}
+			_ = msg.InProgress()
+		}
+	}()
+	return runCtx, func() { cancel(nil); cancelLimit(); <-done }
+}
+
+// renew tries until the lock is renewed, lost, or expired.
+func (s *Stage) renew(ctx context.Context, run *Run) bool {
+	for ctx.Err() == nil {
+		try, cancel := context.WithTimeout(ctx, run.lock.untilExpiry())
+		err := run.lock.renew(try)
+		cancel()
+		if err == nil {
+			return true
+		}
+		if errors.Is(err, ErrLockLost) || run.lock.guard() != nil {
+			run.Log.Warn("lock lost, run ends", "err", err)
+			return false
+		}
+		sleep(ctx, 100*time.Millisecond)
+	}
+	return true
+}
+
+// conclude records the run, arms the next one, and forgets an object that is gone.
+func (s *Stage) conclude(ctx context.Context, run *Run, t trigger, result Result, runErr error) error {
+	if result.Gone && runErr == nil {
+		return s.forget(ctx, run.Key)
+	}
+	rec := run.record
+	next := s.nextRun(rec, result, runErr)
+	if next > 0 {
+		rec.Next = time.Now().Add(next)
+		if err := s.rt.Bus.Schedule(ctx, s.Name, run.Key, rec.Next, Hint{Cause: "schedule"}.header(ctx), false); err != nil {
+			return err
+		}
+	} else if !rec.Next.IsZero() {
+		rec.Next = time.Time{}
+		if err := s.rt.Bus.Unschedule(ctx, s.Name, run.Key); err != nil {
+			return err
+		}
+	}
+	rec.Seq, rec.At = t.seq, t.at
+	return run.write(ctx)
+}
+
+// nextRun decides when the object runs again by itself and counts failures.
+func (s *Stage) nextRun(rec *record, result Result, err error) time.Duration {
+	if err == nil {
+		rec.Failures, rec.Crashes = 0, 0
+		if result.Exact || s.opts.Jitter < 0 {
+			return result.Next
+		}
+		return jitter(result.Next, s.opts.Jitter)
+	}
+	rec.Failures++
+	switch after := retryAfter(err); {
+	case IsStall(err):
+		return 0
+	case after > 0:
+		return after
+	default:
+		return s.opts.Backoff.delay(rec.Failures)
+	}
+}
+
+func (s *Stage) forget(ctx context.Context, key types.NamespacedName) error {
+	if err := s.rt.Bus.DropWork(ctx, s.Name, key); err != nil {
+		return err
+	}
+	s.rt.Metrics.forget(s.Name)
+	return s.rt.Bus.DropState(ctx, bus.RecordKey(s.Name, key))
+}
