@@ -1,0 +1,175 @@
+package render
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+
+	"github.com/fluxcd/pkg/apis/meta"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/resmap"
+	kustypes "sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/substitute"
+	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/tree"
+)
+
+// build is one attempt at one render.
+type build struct {
+	*Renderer
+	view      *tree.View
+	req       Request
+	spec      kustomizev1.KustomizationSpec
+	ownSchema bool
+	dir       string // the Kustomization's path, relative to the tree's root
+	vars      substitute.Variables
+	vet       vet
+	sources   map[string]string // of the direct path: object to the file it is in
+}
+
+func newBuild(ctx context.Context, r *Renderer, t *tree.Tree, req Request, ownSchema bool) *build {
+	view := tree.NewView(ctx, t, tree.Budget{Lookups: r.limits.Lookups, Bytes: r.limits.ReadBytes})
+	b := &build{Renderer: r, view: view, req: req, spec: req.spec(), ownSchema: ownSchema}
+	b.vet = vet{view: view, limits: r.limits, ownSchema: ownSchema}
+	view.OnRead = b.vet.onRead
+	return b
+}
+
+// run is the whole render. Decryption of files will belong between locate and
+// resources, that of objects at the head of finish.
+func (b *build) run() (*Result, error) {
+	result, err := b.steps()
+	if err == nil {
+		result.ReadSet = b.view.ReadSet()
+		return result, nil
+	}
+	return nil, b.explain(err)
+}
+
+func (b *build) steps() (result *Result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			// What a panic says can quote the source.
+			result, err = nil, failed("the build crashed on this source (%T)", p)
+		}
+	}()
+	if err := b.locate(); err != nil {
+		return nil, err
+	}
+	if b.vars, err = b.variables(); err != nil {
+		return nil, failed("post build: %v", err)
+	}
+	resources, err := b.resources()
+	if err != nil {
+		return nil, err
+	}
+	return b.finish(resources)
+}
+
+// locate finds the directory to build.
+func (b *build) locate() error {
+	if b.spec.Decryption != nil {
+		return failed("spec.decryption is not supported by this version")
+	}
+	// A path with too many ".." means the root, as it does in Flux.
+	b.dir = path.Join("/", b.spec.Path)[1:]
+	if b.dir == "" {
+		b.dir = "."
+	}
+	switch b.view.Stat(b.dir) {
+	case tree.Absent:
+		return pathNotFound(b.dir)
+	case tree.File:
+		return failed("the path is a file, not a directory").in(b.dir)
+	}
+	return nil
+}
+
+func (b *build) variables() (substitute.Variables, error) {
+	if b.spec.PostBuild == nil {
+		return substitute.Variables{}, nil
+	}
+	return substitute.NewVariables(b.strict, b.req.Variables, b.spec.PostBuild.Substitute)
+}
+
+// resources are what the directory holds, not yet substituted.
+func (b *build) resources() (resmap.ResMap, error) {
+	name, data, err := b.kustomizationFile()
+	if err != nil {
+		return nil, err
+	}
+	var k *kustypes.Kustomization
+	if name != "" {
+		k, err = parseKustomization(name, data)
+	} else {
+		var found []string
+		if found, err = b.scan(); err == nil && b.isPlain(found) {
+			return b.readPlain(found)
+		}
+		name, k = path.Join(b.dir, kustomizationNames[0]), overFiles(found)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b.kustomize(name, k)
+}
+
+// kustomize runs a kustomize build of the kustomization after the changes that
+// the spec asks for.
+func (b *build) kustomize(name string, k *kustypes.Kustomization) (m resmap.ResMap, err error) {
+	if err := b.amend(k); err != nil {
+		return nil, err
+	}
+	if k.CheckEmpty() != nil {
+		return resmap.New(), nil
+	}
+	data, err := marshalKustomization(k)
+	if err != nil {
+		return nil, err
+	}
+	b.view.Overlay(name, data)
+	fs := b.view.FileSystem()
+	withSchema(b.ownSchema, func() { m, err = krustyRun(fs, path.Join(tree.Root, b.dir)) })
+	return m, err
+}
+
+// krustyRun is kustomize's build with bases anywhere in the tree and without
+// any plugin that is not built in.
+func krustyRun(fs filesys.FileSystem, dir string) (m resmap.ResMap, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			m, err = nil, failed("kustomize crashed on this source (%T)", p)
+		}
+	}()
+	return krusty.MakeKustomizer(&krusty.Options{
+		Reorder:          krusty.ReorderOptionNone,
+		LoadRestrictions: kustypes.LoadRestrictionsNone,
+		PluginConfig:     kustypes.DisabledPluginConfig(),
+	}).Run(fs, dir)
+}
+
+// explain turns what ended the build into an *Error with its read-set, unless
+// it says nothing about the source. What the view failed with comes before what
+// kustomize made of that.
+func (b *build) explain(err error) error {
+	if cause := b.view.Err(); cause != nil {
+		err = cause
+	}
+	if errors.Is(err, errNeedsSchema) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if errors.Is(err, tree.ErrTooMuch) {
+		err = failed("the build reads too much: more than %d lookups or %d bytes", b.limits.Lookups, b.limits.ReadBytes)
+	}
+	e, ok := errors.AsType[*Error](err)
+	if !ok && b.vet.invalid != nil {
+		e = b.vet.invalid
+	} else if !ok {
+		e = &Error{Reason: meta.BuildFailedReason, Message: fmt.Sprintf("kustomize build failed: %s", b.redact(err.Error()))}
+	}
+	e.ReadSet = b.view.ReadSet()
+	return e
+}

@@ -1,0 +1,125 @@
+// Package tree holds one revision of a source in memory and answers for it.
+//
+// A Tree is the immutable copy that many renders share. A View is what one
+// render sees of it: a file system for kustomize, with the few generated files
+// of that render laid over it, that remembers every question it was asked.
+// What it remembers is the ReadSet: when a later revision gives the same
+// answers, the render of that revision is the same, and needs not be done.
+//
+// The package knows nothing of kustomizations or Kubernetes objects, and never
+// touches the real disk.
+package tree
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"unicode/utf8"
+)
+
+// MaxPath is the longest path, in bytes, that a Tree holds or looks up.
+const MaxPath = 4096
+
+// Tree is one revision's files. It is immutable and safe for concurrent use.
+type Tree struct {
+	files map[string]*file
+	dirs  map[string]*dir // "." is the root
+	size  int64
+}
+
+// file is a blob with its digest, computed when a read-set first asks for it.
+type file struct {
+	data    []byte
+	sum     atomic.Pointer[string]
+	verdict atomic.Pointer[verdict]
+}
+
+// dir is a directory with the names in it, sorted; those of directories end in
+// a slash.
+type dir struct {
+	names []string
+	sum   atomic.Pointer[string]
+}
+
+// New returns a Tree of the files, keyed by slash-separated path relative to
+// the root of the source. The byte slices are kept, not copied: they must not
+// change afterwards. A path that is absolute, not clean, leaves the root, or is
+// both a file and a directory is an error.
+func New(files map[string][]byte) (*Tree, error) {
+	t := &Tree{
+		files: make(map[string]*file, len(files)),
+		dirs:  map[string]*dir{".": {}},
+	}
+	for name, data := range files {
+		if err := checkName(name); err != nil {
+			return nil, err
+		}
+		t.files[name] = &file{data: data}
+		t.size += int64(len(data))
+		t.addToParents(name)
+	}
+	for name, d := range t.dirs {
+		if t.files[name] != nil {
+			return nil, fmt.Errorf("tree: %q is a file and a directory", name)
+		}
+		slices.Sort(d.names)
+	}
+	return t, nil
+}
+
+// Len returns the number of files.
+func (t *Tree) Len() int { return len(t.files) }
+
+// Size returns the number of bytes in all files.
+func (t *Tree) Size() int64 { return t.size }
+
+func checkName(name string) error {
+	switch {
+	case name == "" || name == ".":
+		return fmt.Errorf("tree: empty path")
+	case len(name) > MaxPath:
+		return fmt.Errorf("tree: path of %d bytes, at most %d are allowed", len(name), MaxPath)
+	case path.IsAbs(name) || path.Clean(name) != name || name == ".." || strings.HasPrefix(name, "../"):
+		return fmt.Errorf("tree: %q is not a clean path below the root", name)
+	case strings.ContainsRune(name, 0) || !utf8.ValidString(name):
+		return fmt.Errorf("tree: %q is not a valid path", name)
+	}
+	return nil
+}
+
+// addToParents enters name in its directory, and new directories in theirs.
+func (t *Tree) addToParents(name string) {
+	for slash := ""; name != "."; slash = "/" {
+		parent, base := path.Dir(name), path.Base(name)
+		d, known := t.dirs[parent]
+		if !known {
+			d = &dir{}
+			t.dirs[parent] = d
+		}
+		d.names = append(d.names, base+slash)
+		if known {
+			return
+		}
+		name = parent
+	}
+}
+
+// Check returns what check says of the named file, asking it once for all
+// renders of t. There is one check for a Tree: a caller always passes the same.
+func (t *Tree) Check(name string, check func(data []byte) error) error {
+	f := t.files[name]
+	if f == nil {
+		return notExist(name)
+	}
+	if v := f.verdict.Load(); v != nil {
+		return v.err
+	}
+	v := &verdict{err: check(f.data)}
+	f.verdict.Store(v)
+	return v.err
+}
+
+// verdict is the stored result of a check.
+type verdict struct{ err error }

@@ -1,0 +1,223 @@
+package tree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Root is the absolute path at which a View shows the tree. It is not "/", so
+// that a path with too many ".." is seen to leave the tree instead of being
+// silently clamped to its root.
+const Root = "/source"
+
+// ErrTooMuch is the cause when a render asks for more than its Budget.
+var ErrTooMuch = errors.New("too much to read")
+
+// Budget bounds what one View answers. Every question takes one from Lookups,
+// and every read its size from Bytes.
+type Budget struct {
+	Lookups int
+	Bytes   int64
+}
+
+// View is one render's file system: the tree, and over it the render's own
+// generated files. It is read-only for its user, records what it answers, and
+// serves one goroutine.
+type View struct {
+	ctx     context.Context // of the one render that the view lives for
+	tree    *Tree
+	overlay map[string][]byte
+	facts   map[string]string
+	budget  Budget
+	failed  error
+
+	// OnRead is shown every file before it is handed out, and may refuse it.
+	OnRead func(name string, data []byte) error
+}
+
+// NewView returns a View of t. Once ctx ends it answers nothing any more, which
+// is what stops a build that nobody waits for.
+func NewView(ctx context.Context, t *Tree, budget Budget) *View {
+	return &View{ctx: ctx, tree: t, facts: make(map[string]string), budget: budget}
+}
+
+// Overlay lays a generated file over the tree. Reading it is not recorded.
+func (v *View) Overlay(name string, data []byte) {
+	if v.overlay == nil {
+		v.overlay = make(map[string][]byte)
+	}
+	v.overlay[name] = data
+}
+
+// ReadSet returns what was asked so far, without what follows from the listing
+// of the directory above.
+func (v *View) ReadSet() ReadSet {
+	facts := make(map[string]string, len(v.facts))
+	for name, fact := range v.facts {
+		if !v.listed(path.Dir(name)) || fact[0] == wasRead || fact[0] == wasListed || name == "." {
+			facts[name] = fact
+		}
+	}
+	return ReadSet{facts: facts}
+}
+
+func (v *View) listed(dir string) bool {
+	fact := v.facts[dir]
+	return fact != "" && fact[0] == wasListed
+}
+
+// Check is Tree.Check for a file whose reading v has recorded. Generated files
+// are checked each time.
+func (v *View) Check(name string, check func(data []byte) error) error {
+	if data, ok := v.overlay[name]; ok {
+		return check(data)
+	}
+	return v.tree.Check(name, check)
+}
+
+// Err returns why v stopped answering, or nil: the end of its context, a spent
+// budget, or the refusal of OnRead. A reader may have swallowed that error.
+func (v *View) Err() error { return v.failed }
+
+// Files are the files that were read, generated ones left out.
+func (v *View) Files() iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for name, fact := range v.facts {
+			if fact[0] == wasRead && !yield(name, v.tree.files[name].data) {
+				return
+			}
+		}
+	}
+}
+
+// Fail makes every later question fail with err. The first error stays.
+func (v *View) Fail(err error) error {
+	if v.failed == nil {
+		v.failed = err
+	}
+	return v.failed
+}
+
+// Kind tells what name, relative to the root of the tree, is.
+type Kind int
+
+// What a name can be.
+const (
+	Absent Kind = iota
+	File
+	Directory
+)
+
+// Stat looks name up, and records that.
+func (v *View) Stat(name string) Kind {
+	if v.spend(0) != nil {
+		return Absent
+	}
+	return v.stat(name)
+}
+
+func (v *View) stat(name string) Kind {
+	if _, ok := v.overlay[name]; ok {
+		return File
+	}
+	if len(name) > MaxPath {
+		return Absent // no tree holds such a name: nothing to record
+	}
+	fact := v.tree.answer(name, isFile)
+	v.record(name, fact)
+	switch fact[0] {
+	case isFile:
+		return File
+	case isDir:
+		return Directory
+	}
+	return Absent
+}
+
+// Read returns the content of the named file, and records that.
+func (v *View) Read(name string) ([]byte, error) {
+	data, ok := v.overlay[name]
+	if !ok {
+		switch v.stat(name) {
+		case Absent:
+			return nil, notExist(name)
+		case Directory:
+			return nil, fmt.Errorf("%s is a directory", name)
+		}
+		data = v.tree.files[name].data
+		v.record(name, v.tree.answer(name, wasRead))
+	}
+	if err := v.spend(len(data)); err != nil {
+		return nil, err
+	}
+	if v.OnRead != nil {
+		if err := v.OnRead(name, data); err != nil {
+			return nil, v.Fail(err)
+		}
+	}
+	return data, nil
+}
+
+// List returns the sorted names in the named directory, those of directories
+// with a slash at their end, and records that.
+func (v *View) List(name string) ([]string, error) {
+	if err := v.spend(0); err != nil {
+		return nil, err
+	}
+	switch v.stat(name) {
+	case Absent:
+		return nil, notExist(name)
+	case File:
+		return nil, fmt.Errorf("%s is not a directory", name)
+	}
+	v.record(name, v.tree.answer(name, wasListed))
+	return v.withOverlay(name, v.tree.dirs[name].names), nil
+}
+
+// withOverlay adds the overlay's files in dir to names.
+func (v *View) withOverlay(dir string, names []string) []string {
+	for generated := range v.overlay {
+		base := path.Base(generated)
+		if path.Dir(generated) != dir || slices.Contains(names, base) {
+			continue
+		}
+		names = append(slices.Clone(names), base)
+		slices.Sort(names)
+	}
+	return names
+}
+
+// record keeps fact unless more is known of name already. Facts about one path
+// never contradict each other, as the tree does not change.
+func (v *View) record(name, fact string) {
+	if known := v.facts[name]; known == "" || says(fact) > says(known) {
+		v.facts[name] = fact
+	}
+}
+
+func says(fact string) int { return strings.IndexByte("-xdfl", fact[0]) }
+
+func (v *View) spend(bytes int) error {
+	if v.failed != nil {
+		return v.failed
+	}
+	if err := v.ctx.Err(); err != nil {
+		return v.Fail(err)
+	}
+	v.budget.Lookups--
+	v.budget.Bytes -= int64(bytes)
+	if v.budget.Lookups < 0 || v.budget.Bytes < 0 {
+		return v.Fail(ErrTooMuch)
+	}
+	return nil
+}
+
+func notExist(name string) error {
+	return &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+}
