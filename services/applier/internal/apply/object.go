@@ -1,0 +1,252 @@
+package apply
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// maxTries is how often an object that others change all the time is tried with a precondition,
+// before it is sent without one.
+const maxTries = 4
+
+// attempt is the work on one object of a set.
+type attempt struct {
+	*run
+	*desired
+	// live is what is known of the object in the cluster, or nil if there is none. If it was not
+	// taken from memory, managedFields is what it was seen with.
+	live          *Seen
+	managedFields []metav1.ManagedFieldsEntry
+	// known says that live is how the object was when it was last looked at. If not, it is to be
+	// looked at; cached then allows the answer to be a little behind.
+	known, cached bool
+	// before is the resourceVersion that was remembered, if any.
+	before string
+	// tries counts the patches; restless is set when a precondition failed.
+	tries    int
+	restless bool
+	// note and changed are for the change that is reported; replaced says that a predecessor was
+	// deleted.
+	note              string
+	changed, replaced bool
+	// until is when the wait for a kind to be served, or a predecessor to go, is over; length is
+	// the next pause.
+	until  time.Time
+	length time.Duration
+}
+
+// applyObject brings one object forward. A *pending error means that it has to wait.
+func (r *run) applyObject(ctx context.Context, d *desired) (Change, error) {
+	a := &attempt{run: r, desired: d, length: firstPause, until: time.Now().Add(r.engine.config.WaitTimeout)}
+	switch {
+	case d.policy.paused != "":
+		return a.change(Skipped, "in Git "+d.policy.paused), nil
+	case d.definition != nil && !d.definition.established:
+		return Change{}, d.definition.waiting()
+	case d.missing != nil:
+		return Change{}, d.missing
+	}
+	a.recall()
+	for {
+		change, done, err := a.step(ctx)
+		if err != nil {
+			err = a.again(ctx, err)
+		}
+		if done || err != nil {
+			return change, err
+		}
+	}
+}
+
+// recall takes what is known of the live object from memory, if the next patch can prove that it is
+// still so.
+func (a *attempt) recall() {
+	seen, ok := a.engine.memory.get(a.id)
+	if !ok {
+		a.cached = !a.policy.ifNotPresent
+		return
+	}
+	a.before = seen.ResourceVersion
+	a.restless = seen.restless
+	if !seen.restless && !seen.foreign && seen.policy.paused == "" && !a.policy.ifNotPresent {
+		a.live, a.known = &seen, true
+	}
+}
+
+// look reads the live object's metadata.
+func (a *attempt) look(ctx context.Context) error {
+	answer, err := a.engine.client.get(ctx, a.at, a.cached)
+	a.cached = false
+	switch {
+	case apierrors.IsNotFound(err) && !isUnserved(err):
+		a.live, a.known = nil, true
+		return nil
+	case err != nil:
+		return err
+	}
+	a.observe(answer)
+	if a.tries == 0 && a.live.ResourceVersion == a.before {
+		a.restless = false
+	}
+	return nil
+}
+
+// observe takes an answer as what is known of the live object.
+func (a *attempt) observe(answer *answer) {
+	seen := see(&answer.meta, a.engine.config.FieldManager)
+	a.live, a.known, a.managedFields = &seen, true, answer.meta.ManagedFields
+}
+
+// step looks if need be and sends one patch, or finds that none is to be sent. It reports whether
+// the work is done.
+func (a *attempt) step(ctx context.Context) (Change, bool, error) {
+	if !a.known {
+		if err := a.look(ctx); err != nil {
+			return Change{}, false, err
+		}
+	}
+	if reason := a.leaveAlone(); reason != "" {
+		a.engine.memory.forget(a.id)
+		return a.change(Skipped, reason), true, nil
+	}
+	a.tries++
+	if a.live != nil && a.live.foreign && !a.merges() {
+		if err := a.takeOver(ctx); err != nil {
+			return Change{}, false, err
+		}
+	}
+	before := a.live
+	answer, err := a.send(ctx)
+	if err != nil {
+		return Change{}, false, err
+	}
+	a.observe(answer)
+	action := a.judge(answer.code, before)
+	if a.live.foreign && !a.merges() && a.tries < maxTries {
+		a.changed = a.changed || action.Changed()
+		return Change{}, false, nil // Another tool's claims have just come to light.
+	}
+	return a.remember(action, answer), true, nil
+}
+
+// leaveAlone returns why the live object must not be touched, or nothing.
+func (a *attempt) leaveAlone() string {
+	switch {
+	case a.live == nil:
+		return ""
+	case a.live.policy.paused != "":
+		return "in the cluster " + a.live.policy.paused
+	case a.policy.ifNotPresent:
+		return "it is present"
+	}
+	return ""
+}
+
+func (a *attempt) merges() bool { return a.policy.merge || a.live.policy.merge }
+
+func (a *attempt) send(ctx context.Context) (*answer, error) {
+	precondition := ""
+	if a.live != nil && a.tries < maxTries {
+		precondition = a.live.ResourceVersion
+	}
+	body, err := a.body(precondition)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.guard(ctx); err != nil {
+		return nil, err
+	}
+	return a.engine.client.apply(ctx, a.at, body, a.defines != nil)
+}
+
+// judge tells from the answer what the patch did to what was there before.
+func (a *attempt) judge(code int, before *Seen) Action {
+	after := a.live
+	switch {
+	case code == http.StatusCreated:
+		return Created
+	case a.changed || before == nil:
+		return Configured
+	case after.ResourceVersion == before.ResourceVersion:
+		return Unchanged
+	case a.tries >= maxTries && isUntouched(before, after, time.Now()):
+		return Unchanged // Sent without precondition: the new version may be the work of others.
+	}
+	return Configured
+}
+
+// isUntouched reports whether our manager's entry says that we changed nothing. Its time is to the
+// second and by the server's clock, so of an entry that is only just written it says nothing.
+func isUntouched(before, after *Seen, now time.Time) bool {
+	return after.OwnFields == before.OwnFields && after.OwnTime.Equal(before.OwnTime) &&
+		now.Sub(after.OwnTime).Abs() > 5*time.Second
+}
+
+// remember keeps what the last answer said, and reports it.
+func (a *attempt) remember(action Action, answer *answer) Change {
+	seen := *a.live
+	seen.Digest, seen.restless = a.digest, a.restless
+	a.engine.memory.put(a.id, seen)
+	if a.defines != nil {
+		a.defines.observe(answer.raw)
+		a.defines.changed = action.Changed()
+	}
+	change := a.change(action, a.note)
+	change.Seen = seen
+	return change
+}
+
+func (a *attempt) change(action Action, note string) Change {
+	return Change{ID: a.id, Version: a.gvk.Version, Action: action, Note: note}
+}
+
+// again decides whether the next step can do better after err. It returns nil if so, and otherwise
+// the error to report.
+func (a *attempt) again(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	switch {
+	case a.isStale(err) && a.tries < maxTries:
+		a.restless, a.known = true, false
+		return nil
+	case isUnserved(err):
+		return a.awaitServed(ctx)
+	case a.mayReplace(err):
+		return a.replace(ctx, err)
+	case a.isOldSchema(err):
+		return &pending{a.definition.crd.id.Subject() + " was changed just now, and its old schema is still in use"}
+	}
+	return err
+}
+
+// isStale reports whether err means that the object is not as it was when it was last looked at.
+func (a *attempt) isStale(err error) bool {
+	return apierrors.IsConflict(err) || a.live != nil && apierrors.IsNotFound(err) && !isUnserved(err)
+}
+
+// awaitServed waits a little for a CRD of the same set to make its way to all API servers. A kind
+// that is not served for another reason is looked up anew by the next run.
+func (a *attempt) awaitServed(ctx context.Context) error {
+	if a.definition == nil {
+		a.engine.kinds.drop(a.gvk)
+		return &unknownKind{a.gvk}
+	}
+	var more bool
+	if a.length, more = pause(ctx, a.length, a.until); !more {
+		return a.definition.waiting()
+	}
+	a.known = false
+	return nil
+}
+
+// isOldSchema reports whether err can be due to an API server that has not seen yet how this run
+// changed the object's CRD.
+func (a *attempt) isOldSchema(err error) bool {
+	status, _ := statusOf(err)
+	return a.definition != nil && a.definition.changed && isUntypable(status)
+}
