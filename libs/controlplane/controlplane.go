@@ -17,6 +17,7 @@ type ControlPlane struct {
 	options    Options
 	dir        string
 	temporary  bool
+	unlockDir  func() // of a temporary folder
 	given      bool
 	port       int
 	etcdPort   int

@@ -1,10 +1,8 @@
 package controlplane
 
 import (
-	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -62,24 +60,4 @@ func (o Options) givenKubeconfig() string {
 		return o.Kubeconfig
 	}
 	return os.Getenv(EnvKubeconfig)
-}
-
-// makeDir returns the absolute folder of the control plane, and whether it is
-// a temporary one.
-func (o Options) makeDir() (dir string, temporary bool, err error) {
-	if o.Dir == "" {
-		dir, err = os.MkdirTemp("", "sluice-controlplane-")
-		if err != nil {
-			return "", false, fmt.Errorf("make a folder for the control plane: %w", err)
-		}
-		return dir, true, nil
-	}
-	dir, err = filepath.Abs(o.Dir)
-	if err != nil {
-		return "", false, fmt.Errorf("find folder %s: %w", o.Dir, err)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", false, fmt.Errorf("make a folder for the control plane: %w", err)
-	}
-	return dir, false, nil
 }

@@ -6,7 +6,8 @@ import (
 )
 
 // etcdFlags keep the data in the folder and leave out the sync to disk, which
-// is most of the time of a write and no use after a test.
+// is most of the time of a write and no use after a test. A sole member elects
+// itself only after the election timeout, so that is short.
 func (c *ControlPlane) etcdFlags() []string {
 	url := "http://" + address(c.etcdPort)
 	return []string{
@@ -16,6 +17,8 @@ func (c *ControlPlane) etcdFlags() []string {
 		"--advertise-client-urls=" + url,
 		"--listen-peer-urls=http://" + loopback + ":0",
 		"--unsafe-no-fsync=true",
+		"--heartbeat-interval=25",
+		"--election-timeout=250",
 		"--quota-backend-bytes=8589934592",
 		"--log-level=warn",
 	}

@@ -46,11 +46,10 @@ func Start(ctx context.Context, options Options) (*ControlPlane, error) {
 
 // prepare writes all files that the servers read.
 func prepare(options Options) (*ControlPlane, error) {
-	dir, temporary, err := options.makeDir()
-	if err != nil {
+	c := &ControlPlane{options: options}
+	if err := c.makeDir(); err != nil {
 		return nil, err
 	}
-	c := &ControlPlane{options: options, dir: dir, temporary: temporary}
 	if err := c.writeFiles(); err != nil {
 		return nil, errors.Join(err, c.removeDir())
 	}

@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 )
 
 // stopGrace is how long a server has to end before it is killed.
 const stopGrace = 5 * time.Second
 
-// Stop ends the servers, by force where they do not end soon, and removes the
-// folder when it is a temporary one. It does nothing the second time, and to a
+// Stop ends the servers, by force where they do not end soon or where the
+// folder is a temporary one, which it removes. It does nothing the second time, and to a
 // given cluster.
 func (c *ControlPlane) Stop() error {
 	if c.given {
@@ -27,20 +26,19 @@ func (c *ControlPlane) Stop() error {
 	var errs []error
 	for _, p := range append(c.clients, c.apiServer, c.etcd) {
 		if p != nil {
-			errs = append(errs, p.resume(), p.stop(stopGrace))
+			errs = append(errs, c.stopServer(p))
 		}
 	}
 	return errors.Join(append(errs, c.removeDir())...)
 }
 
-func (c *ControlPlane) removeDir() error {
-	if !c.temporary {
-		return nil
+// stopServer kills at once where the data go too: an API server takes a second
+// to end by itself.
+func (c *ControlPlane) stopServer(p *process) error {
+	if c.temporary {
+		return p.kill()
 	}
-	if err := os.RemoveAll(c.dir); err != nil {
-		return fmt.Errorf("remove the control plane's folder: %w", err)
-	}
-	return nil
+	return errors.Join(p.resume(), p.stop(stopGrace))
 }
 
 // StopAPIServer ends the API server and leaves etcd and the others running, as

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -30,7 +31,7 @@ var errUsage = errors.New(usage)
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := command(ctx, os.Args[1:])
+	err := command(ctx, os.Args[1:], os.Stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return
@@ -43,21 +44,21 @@ func main() {
 	}
 }
 
-func command(ctx context.Context, args []string) error {
+func command(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {
 		return errUsage
 	}
 	switch args[0] {
 	case "build":
-		return build(ctx, args[1:])
+		return build(ctx, args[1:], out)
 	case "run":
-		return run(ctx, args[1:])
+		return run(ctx, args[1:], out)
 	default:
 		return errUsage
 	}
 }
 
-func build(ctx context.Context, args []string) error {
+func build(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) > 0 {
 		return errUsage
 	}
@@ -65,11 +66,11 @@ func build(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(assets)
-	return nil
+	_, err = fmt.Fprintln(out, assets)
+	return err
 }
 
-func run(ctx context.Context, args []string) error {
+func run(ctx context.Context, args []string, out io.Writer) error {
 	options, err := runOptions(args)
 	if err != nil {
 		return err
@@ -78,7 +79,9 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(c.Kubeconfig())
+	if _, err := fmt.Fprintln(out, c.Kubeconfig()); err != nil {
+		return errors.Join(err, c.Stop())
+	}
 	<-ctx.Done()
 	return c.Stop()
 }
