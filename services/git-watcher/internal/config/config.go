@@ -1,0 +1,55 @@
+// Package config holds the settings of git-watcher.
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+)
+
+// Config is what git-watcher can be told beside what every service can. Zero fields are not useful; start from Default.
+type Config struct {
+	// DataDir holds the mirrors of repositories. It is a cache: it may be empty, lost, or on an emptyDir.
+	DataDir string
+	// Concurrency is how many repositories are looked at at once.
+	Concurrency int
+	// ArtifactAddr is the listen address on which artifacts are served over HTTP; empty for none.
+	ArtifactAddr string
+	// ArtifactURL is how others reach ArtifactAddr; status.artifact.url begins with it.
+	ArtifactURL string
+}
+
+// Default returns the settings for a pod.
+func Default() Config {
+	return Config{
+		DataDir:      filepath.Join(os.TempDir(), "sluice-git-watcher"),
+		Concurrency:  8,
+		ArtifactAddr: ":9090",
+		ArtifactURL:  "http://git-watcher.sluice-system.svc.cluster.local.:9090",
+	}
+}
+
+// AddFlags defines a flag for each setting.
+func (c *Config) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&c.DataDir, "data-dir", c.DataDir, "directory for mirrors of repositories; a cache")
+	f.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "repositories looked at at once")
+	f.StringVar(&c.ArtifactAddr, "artifact-addr", c.ArtifactAddr, "listen address for artifacts over HTTP; empty for none")
+	f.StringVar(&c.ArtifactURL, "artifact-url", c.ArtifactURL, "base URL under which others reach --artifact-addr")
+}
+
+// Validate says what is wrong, by flag.
+func (c *Config) Validate() error {
+	if c.DataDir == "" {
+		return fmt.Errorf("--data-dir is empty")
+	}
+	if c.Concurrency < 1 {
+		return fmt.Errorf("--concurrency %d: want at least 1", c.Concurrency)
+	}
+	if u, err := url.Parse(c.ArtifactURL); err != nil || u.Scheme == "" || u.Host == "" {
+		return fmt.Errorf("--artifact-url %q: want a URL", c.ArtifactURL)
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/sluice-cd/sluice/services/git-watcher/internal/git/wire"
+)
+
+// Options configure Mirrors.
+type Options struct {
+	// Dir holds the mirrors, one directory each. It is created when missing.
+	Dir    string
+	Limits Limits
+	// Logger hears of damaged mirrors; by default nobody does.
+	Logger *slog.Logger
+}
+
+// Mirrors keep one mirror per repository and credential. They are for
+// concurrent use: work on one mirror takes turns, work on different ones runs
+// in parallel.
+type Mirrors struct {
+	dir    string
+	limits Limits
+	logger *slog.Logger
+
+	mu         sync.Mutex
+	mirrors    map[string]*mirror
+	transports map[string]*http.Transport
+}
+
+// NewMirrors opens a directory of mirrors. No other process may use it.
+func NewMirrors(o Options) (*Mirrors, error) {
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("create the directory of mirrors: %w", err)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Mirrors{
+		dir: o.Dir, limits: o.Limits.orDefault(), logger: o.Logger,
+		mirrors: map[string]*mirror{}, transports: map[string]*http.Transport{},
+	}, nil
+}
+
+// Close ends the connections that were kept for later.
+func (m *Mirrors) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, transport := range m.transports {
+		transport.CloseIdleConnections()
+	}
+	return nil
+}
+
+// acquire returns the mirror of a source; each needs a release.
+func (m *Mirrors) acquire(src Source) *mirror {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := src.mirrorKey()
+	found, ok := m.mirrors[key]
+	if !ok {
+		found = newMirror(filepath.Join(m.dir, key), m.limits)
+		m.mirrors[key] = found
+	}
+	found.users++
+	found.used = time.Now()
+	return found
+}
+
+func (m *Mirrors) release(used *mirror) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	used.users--
+}
+
+// Expire removes the mirrors that nobody has used for so long, on disk and in
+// memory. Mirrors of an earlier process count from their last fetch.
+func (m *Mirrors) Expire(ctx context.Context, unused time.Duration) error {
+	entries, err := os.ReadDir(m.dir)
+	if err != nil {
+		return fmt.Errorf("list the mirrors: %w", err)
+	}
+	limit := time.Now().Add(-unused)
+	var errs []error
+	for _, entry := range entries {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		info, err := entry.Info()
+		if err == nil && info.ModTime().Before(limit) {
+			errs = append(errs, m.expire(entry.Name(), limit))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Mirrors) expire(key string, limit time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if known, ok := m.mirrors[key]; ok {
+		if known.users > 0 || known.used.After(limit) {
+			return nil
+		}
+		delete(m.mirrors, key)
+	}
+	if err := os.RemoveAll(filepath.Join(m.dir, key)); err != nil {
+		return fmt.Errorf("remove an unused mirror: %w", err)
+	}
+	return nil
+}
+
+// server is what an earlier conversation learned of a mirror's server.
+func (m *Mirrors) server(of *mirror) *wire.Server {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return of.server
+}
+
+func (m *Mirrors) remember(of *mirror, server *wire.Server) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	of.server = server
+}

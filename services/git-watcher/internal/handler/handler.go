@@ -1,0 +1,220 @@
+// Package handler turns one GitRepository into an artifact, a status and a fact.
+package handler
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fluxcd/pkg/apis/meta"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluice-cd/sluice/libs/archive"
+	"github.com/sluice-cd/sluice/libs/bus"
+	"github.com/sluice-cd/sluice/libs/kube"
+	"github.com/sluice-cd/sluice/libs/stage"
+	"github.com/sluice-cd/sluice/libs/state"
+	"github.com/sluice-cd/sluice/services/git-watcher/internal/git"
+)
+
+// Backoff of failing repositories: a mended password or a host that is back shows within two minutes.
+var Backoff = stage.Backoff{Base: time.Second, Max: 2 * time.Minute}
+
+const defaultTimeout = time.Minute
+
+// maxChangedPaths is how many changed paths a fact names at most.
+const maxChangedPaths = 2000
+
+// Watcher is the handler of stage git.
+type Watcher struct {
+	Mirrors     *git.Mirrors
+	Cluster     *kube.Cluster
+	Artifacts   bus.ArtifactStore
+	Events      *kube.Events
+	ArtifactURL string
+}
+
+// Handled reads from a GitRepository's status what it answers.
+func Handled(obj client.Object) (int64, string) {
+	repo, ok := obj.(*sourcev1.GitRepository)
+	if !ok {
+		return 0, ""
+	}
+	return repo.Status.ObservedGeneration, repo.Status.LastHandledReconcileAt
+}
+
+// Run brings one GitRepository forward.
+func (w *Watcher) Run(ctx context.Context, run *stage.Run) (stage.Result, error) {
+	repo := &sourcev1.GitRepository{}
+	err := w.Cluster.Client.Get(ctx, run.Key, repo)
+	switch {
+	case apierrors.IsNotFound(err):
+		return stage.Result{Gone: true}, nil
+	case err != nil:
+		return stage.Result{}, fmt.Errorf("read git repository: %w", err)
+	case repo.DeletionTimestamp != nil:
+		return w.release(ctx, run, repo)
+	case repo.Spec.Suspend:
+		return stage.Result{}, nil
+	}
+	known, err := loadKnown(run, repo)
+	if err != nil {
+		return stage.Result{}, err
+	}
+	found, err := w.follow(ctx, run, repo, &known)
+	if err != nil {
+		return w.failed(ctx, run, repo, known, err)
+	}
+	if err := w.succeeded(ctx, run, repo, known, found); err != nil {
+		return stage.Result{}, err
+	}
+	return stage.Result{Next: repo.Spec.Interval.Duration}, nil
+}
+
+// release lets a deleted object go that has a finalizer from Flux. Its artifact is collected when nobody names it.
+func (w *Watcher) release(ctx context.Context, run *stage.Run, repo *sourcev1.GitRepository) (stage.Result, error) {
+	if err := run.Guard(); err != nil {
+		return stage.Result{}, err
+	}
+	if err := w.Cluster.RemoveFinalizer(ctx, repo); err != nil {
+		return stage.Result{}, err
+	}
+	return stage.Result{Gone: true}, nil
+}
+
+// loadKnown returns what was last known of the object; where the bus lost it, what the object's status says.
+func loadKnown(run *stage.Run, repo *sourcev1.GitRepository) (state.Source, error) {
+	var known state.Source
+	if _, err := run.Load(&known); err != nil {
+		return known, err
+	}
+	if known.UID == repo.UID {
+		return known, nil
+	}
+	return state.Source{UID: repo.UID}, nil
+}
+
+// news is what a run found at the remote. Nil fields: as before.
+type news struct {
+	artifact *meta.Artifact
+	commit   *git.Commit
+	changed  []string
+	complete bool // changed names every path
+	seen     time.Time
+}
+
+// follow resolves the ref and, when the revision or what is taken of it is another than known, fetches and stores the artifact.
+func (w *Watcher) follow(ctx context.Context, run *stage.Run, repo *sourcev1.GitRepository, known *state.Source) (*news, error) {
+	source, err := w.source(ctx, repo)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeoutOf(repo))
+	defer cancel()
+	resolved, err := w.Mirrors.Resolve(ctx, source)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resolved.Close() }()
+	seen := time.Now()
+	current, err := w.isCurrent(ctx, repo, known, resolved.Revision())
+	if err != nil || current {
+		return &news{}, err
+	}
+	snapshot, err := resolved.Fetch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return w.store(ctx, run, repo, known, snapshot, seen)
+}
+
+func timeoutOf(repo *sourcev1.GitRepository) time.Duration {
+	if repo.Spec.Timeout != nil && repo.Spec.Timeout.Duration > 0 {
+		return repo.Spec.Timeout.Duration
+	}
+	return defaultTimeout
+}
+
+// isCurrent says whether the known artifact is that of the revision and the present spec, and still stored.
+func (w *Watcher) isCurrent(ctx context.Context, repo *sourcev1.GitRepository, known *state.Source, revision git.Revision) (bool, error) {
+	if known.Artifact == nil || known.Artifact.Revision != revision.String() || known.Inputs != inputs(repo) {
+		return false, nil
+	}
+	return w.Artifacts.Has(ctx, known.Artifact.Digest)
+}
+
+// inputs is a digest of the spec fields that decide, beside the commit, what is in the artifact.
+func inputs(repo *sourcev1.GitRepository) string {
+	data, err := json.Marshal(struct {
+		URL    string
+		Ignore *string
+		Sparse []string
+	}{repo.Spec.URL, repo.Spec.Ignore, repo.Spec.SparseCheckout})
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:8])
+}
+
+// store packs the snapshot, stores it and records it as known.
+func (w *Watcher) store(ctx context.Context, run *stage.Run, repo *sourcev1.GitRepository, known *state.Source, snapshot *git.Snapshot, seen time.Time) (*news, error) {
+	files, err := snapshot.Files(ctx, git.Selection{Ignore: repo.Spec.Ignore, Sparse: repo.Spec.SparseCheckout})
+	if err != nil {
+		return nil, err
+	}
+	data, digest, err := archive.PackBytes(files)
+	if err != nil {
+		return nil, fmt.Errorf("pack revision %s: %w", snapshot.Revision, err)
+	}
+	if err := w.Artifacts.Put(ctx, digest, data); err != nil {
+		return nil, &storageError{err}
+	}
+	found := &news{artifact: w.artifact(repo, snapshot.Revision.String(), digest, int64(len(data))), commit: &snapshot.Commit, seen: seen}
+	if known.Artifact != nil {
+		found.changed, found.complete, err = snapshot.ChangedPaths(ctx, known.Artifact.Revision, maxChangedPaths)
+		if err != nil {
+			return nil, err
+		}
+	}
+	known.Artifact, known.Inputs = found.artifact, inputs(repo)
+	if err := run.Save(ctx, *known); err != nil {
+		return nil, err
+	}
+	run.Log.Info("stored artifact", "revision", found.artifact.Revision, "bytes", len(data), "files", len(files), "took", time.Since(seen).String())
+	return found, nil
+}
+
+func (w *Watcher) artifact(repo *sourcev1.GitRepository, revision, digest string, size int64) *meta.Artifact {
+	path := artifactPath(types.NamespacedName{Namespace: repo.Namespace, Name: repo.Name}, digest)
+	return &meta.Artifact{
+		Digest: digest, Path: path, URL: w.ArtifactURL + "/" + path, Revision: revision,
+		LastUpdateTime: metav1.NewTime(time.Now().UTC().Truncate(time.Second)), Size: &size,
+	}
+}
+
+// storageError is a failure of the artifact store, which is not git's.
+type storageError struct{ error }
+
+func (e *storageError) Unwrap() error { return e.error }
+
+// reason is Flux's word for a failure.
+func reason(err error) string {
+	var own *specError
+	var storage *storageError
+	switch {
+	case errors.As(err, &own):
+		return own.reason
+	case errors.As(err, &storage):
+		return "StorageOperationFailed"
+	}
+	return git.Reason(err)
+}
