@@ -92,9 +92,10 @@ func isDenial(s metav1.Status) bool {
 }
 
 // isUntypable reports whether the object does not fit its schema. The API server answers that with
-// 500, as it would a failure of its own.
+// 500, as it would a failure of its own, but gives no reason.
 func isUntypable(s metav1.Status) bool {
-	return strings.Contains(s.Message, "failed to create typed patch object")
+	return s.Code == http.StatusInternalServerError && s.Reason == "" &&
+		(strings.HasPrefix(s.Message, "failed to create typed patch object") || strings.HasPrefix(s.Message, "failed to convert new object"))
 }
 
 // isUnserved reports whether the URL is not served: the kind is not, or not yet, or no more.

@@ -121,7 +121,9 @@ func (f *fixture) want(changes []Change, want ...string) {
 func (f *fixture) client(u *unstructured.Unstructured) dynamic.ResourceInterface {
 	gvk := u.GroupVersionKind()
 	plural := map[string]string{"NetworkPolicy": "networkpolicies", "StorageClass": "storageclasses"}[gvk.Kind]
-	if plural == "" {
+	if gvk.Group == "test.sluice.dev" {
+		plural = strings.ToLower(gvk.Kind)
+	} else if plural == "" {
 		plural = strings.ToLower(gvk.Kind) + "s"
 	}
 	resource := f.dynamic.Resource(schema.GroupVersionResource{Group: gvk.Group, Version: gvk.Version, Resource: plural})
@@ -183,4 +185,15 @@ func (f *fixture) text(u *unstructured.Unstructured, fields ...string) string {
 func configMap(name, value string, metadata ...string) string {
 	return fmt.Sprintf("---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: %s, namespace: NS%s}, data: {key: %q}}\n",
 		name, strings.Join(append([]string{""}, metadata...), ", "), value)
+}
+
+// impersonate makes the engine act as another user from now on.
+func (f *fixture) impersonate(user string) {
+	f.Helper()
+	config := rest.CopyConfig(f.config)
+	config.Impersonate.UserName = user
+	var err error
+	if f.Engine, err = New(config, Config{}); err != nil {
+		f.Fatal(err)
+	}
 }

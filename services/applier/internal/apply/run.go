@@ -86,7 +86,12 @@ func (r *run) each(ctx context.Context, n int, work func(i int) error) []error {
 	errs := make([]error, n)
 	var working sync.WaitGroup
 	for i := range n {
-		if r.outages.Load() >= outageLimit || r.engine.acquire(ctx) != nil {
+		if r.engine.acquire(ctx) != nil {
+			errs[i] = errNotBegun
+			continue
+		}
+		if r.outages.Load() >= outageLimit {
+			r.engine.release()
 			errs[i] = errNotBegun
 			continue
 		}

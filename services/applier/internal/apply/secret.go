@@ -17,6 +17,9 @@ var shownOfSecrets = []*regexp.Regexp{
 	regexp.MustCompile(`^admission webhook "[^"]*" denied the request`),
 	regexp.MustCompile(`failed calling webhook "[^"]*"`),
 	regexp.MustCompile(`exceeded quota: [-.a-z0-9]+`),
+	regexp.MustCompile(`^failed to create typed patch object`),
+	regexp.MustCompile(`expected (?:string|map|list|boolean|numeric)|field not declared in schema`),
+	regexp.MustCompile(`illegal base64 data at input byte [0-9]+`),
 }
 
 // maskedMessage tells what is wrong with a Secret without any value: API servers and webhooks quote
