@@ -1,11 +1,10 @@
 package controlplane
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,38 +38,48 @@ func build(ctx context.Context, src source, file string, report *report) error {
 // runBuild runs the Go toolchain and returns what it said, apart from the
 // names of packages, which it counts on the report.
 func runBuild(ctx context.Context, src source, result string, report *report) (messages string, err error) {
+	output := &buildOutput{report: report}
 	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-trimpath", "-ldflags", linkFlags(src.version), "-o", result, ".")
 	cmd.Dir = src.dir
 	cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0", "GOOS=", "GOARCH=")
+	cmd.Stderr = output
+	// Compilers that run on after the end of their parent hold its output open.
 	cmd.WaitDelay = 5 * time.Second
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		return "", err
+	if err := cmd.Run(); err != nil {
+		return output.String(), errors.Join(ctx.Err(), err)
 	}
-	if err := cmd.Start(); err != nil {
-		return "", err
-	}
-	messages = readBuild(stderr, report)
-	if err := cmd.Wait(); err != nil {
-		return messages, errors.Join(ctx.Err(), err)
-	}
-	return messages, nil
+	return output.String(), nil
 }
 
-// readBuild counts the lines that are names of packages and returns the rest.
-func readBuild(r io.Reader, report *report) string {
-	var rest []string
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		line := lines.Text()
-		if strings.ContainsAny(line, " :\t#") {
-			rest = append(rest, line)
-			continue
-		}
-		report.count()
-	}
-	return strings.Join(rest, "\n")
+// buildOutput takes what the Go toolchain says line by line.
+type buildOutput struct {
+	report   *report
+	partial  []byte // the line that has not ended yet
+	messages []string
 }
+
+func (o *buildOutput) Write(p []byte) (int, error) {
+	o.partial = append(o.partial, p...)
+	for {
+		line, rest, ended := bytes.Cut(o.partial, []byte("\n"))
+		if !ended {
+			return len(p), nil
+		}
+		o.take(string(line))
+		o.partial = rest
+	}
+}
+
+// take counts a line that is the name of a package and keeps any other.
+func (o *buildOutput) take(line string) {
+	if strings.ContainsAny(line, " :\t#") {
+		o.messages = append(o.messages, line)
+		return
+	}
+	o.report.count()
+}
+
+func (o *buildOutput) String() string { return strings.Join(o.messages, "\n") }
 
 // linkFlags sets the version that the API server tells; clients cannot parse
 // the default one.

@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -160,4 +161,34 @@ func (b *syncBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buffer.String()
+}
+
+// A canceled build ends soon, though a compiler may run on, and builds nothing.
+func TestBinaryStopsWithItsContext(t *testing.T) {
+	useSource(t, moduleWithVersion())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Binary(ctx, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("error = %v, want one that says it was canceled", err)
+	}
+	left, err := filepath.Glob(filepath.Join(os.Getenv(EnvCache), "controlplane", "*", "*"))
+	if err != nil || len(left) != 1 || filepath.Base(left[0]) != "lock" {
+		t.Errorf("in the cache: %v, %v, want the lock alone", left, err)
+	}
+}
+
+func TestBuildOutput(t *testing.T) {
+	report := newReport(nil)
+	output := &buildOutput{report: report}
+	for _, part := range []string{"k8s.io/a", "pi/core/v1\nfmt\n# example.test/small\nmain.go:3:15: undef", "ined: missing\n"} {
+		if _, err := output.Write([]byte(part)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := "# example.test/small\nmain.go:3:15: undefined: missing"; output.String() != want {
+		t.Errorf("messages = %q, want %q", output.String(), want)
+	}
+	if report.packages != 2 {
+		t.Errorf("packages = %d, want 2", report.packages)
+	}
 }

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// certLife is how long the certificates of one start are good. Clock skew does
-// not matter on one machine, so they begin an hour ago only for sleepy clocks.
+// certLife is how long the certificates of one start are good. They begin an
+// hour before it, for a clock that is set back a little.
 const certLife = 365 * 24 * time.Hour
 
 const (
