@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sluice-cd/sluice/services/git-watcher/internal/git/wire"
@@ -164,7 +165,9 @@ func (m *mirror) fetch(ctx context.Context, client *wire.Client, t target) error
 			return err
 		}
 	}
-	if err := m.prepare(); err != nil {
+	if err := m.prepare(); errors.Is(err, syscall.ENOTDIR) {
+		return fmt.Errorf("%w: %w", errDamaged, err)
+	} else if err != nil {
 		return err
 	}
 	request := wire.FetchRequest{Wants: t.full}

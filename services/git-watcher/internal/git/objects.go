@@ -43,12 +43,24 @@ func (o *objects) close() error {
 	return o.store.Close()
 }
 
-// read returns the content of an object of at most limit bytes. The content is
-// checked against the hash: a mirror on a bad disk does not deploy anything.
-// Everything that a fresh mirror may heal is errDamaged.
-func (o *objects) read(ctx context.Context, kind plumbing.ObjectType, hash string, limit int64) (content []byte, err error) {
-	if err := ctx.Err(); err != nil {
+// read returns the content of an object of one kind and at most limit bytes. The
+// content is checked against the hash: a mirror on a bad disk does not deploy
+// anything. Everything that a fresh mirror may heal is errDamaged.
+func (o *objects) read(ctx context.Context, kind plumbing.ObjectType, hash string, limit int64) ([]byte, error) {
+	found, content, err := o.readAny(ctx, hash, limit)
+	if err != nil {
 		return nil, err
+	}
+	if found != kind {
+		return nil, fmt.Errorf("%w: object %s is a %s where a %s belongs", ErrInvalidTree, hash, found, kind)
+	}
+	return content, nil
+}
+
+// readAny is read for an object of whatever kind.
+func (o *objects) readAny(ctx context.Context, hash string, limit int64) (kind plumbing.ObjectType, content []byte, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, nil, err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -60,23 +72,23 @@ func (o *objects) read(ctx context.Context, kind plumbing.ObjectType, hash strin
 	id := plumbing.NewHash(hash)
 	size, err := o.store.EncodedObjectSize(id)
 	if err != nil {
-		return nil, o.damaged(hash, err)
+		return 0, nil, o.damaged(hash, err)
 	}
 	if size > limit {
-		return nil, fmt.Errorf("object %s is %w of %d bytes", hash, ErrTooLarge, limit)
+		return 0, nil, fmt.Errorf("object %s is %w of %d bytes", hash, ErrTooLarge, limit)
 	}
-	object, err := o.store.EncodedObject(kind, id)
+	object, err := o.store.EncodedObject(plumbing.AnyObject, id)
 	if err != nil {
-		return nil, o.damaged(hash, err)
+		return 0, nil, o.damaged(hash, err)
 	}
 	content, err = readAll(object)
 	if err != nil {
-		return nil, o.damaged(hash, err)
+		return 0, nil, o.damaged(hash, err)
 	}
-	if hashOf(kind, content) != hash {
-		return nil, fmt.Errorf("%w: object %s has another content", errDamaged, hash)
+	if hashOf(object.Type(), content) != hash {
+		return 0, nil, fmt.Errorf("%w: object %s has another content", errDamaged, hash)
 	}
-	return content, nil
+	return object.Type(), content, nil
 }
 
 func (o *objects) damaged(hash string, err error) error {

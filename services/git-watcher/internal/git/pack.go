@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 )
@@ -40,8 +41,14 @@ func (m *mirror) install(ctx context.Context, pack io.Reader) (err error) {
 		return fmt.Errorf("the pack is %w", ErrTooLarge)
 	}
 	source := &contextFile{ctx: ctx, File: file}
-	if err := m.limits.measure(source); err != nil {
+	bases, err := m.limits.measure(source)
+	if err != nil {
 		return fmt.Errorf("measure the pack: %w", err)
+	}
+	if len(bases) > 0 {
+		if err := m.complete(ctx, source, bases); err != nil {
+			return fmt.Errorf("complete the pack: %w", err)
+		}
 	}
 	return m.index(source)
 }
@@ -58,6 +65,10 @@ func (m *mirror) index(file *contextFile) error {
 		return fmt.Errorf("read the pack: %w", err)
 	}
 	checksum, err := parser.Parse()
+	if errors.Is(err, packfile.ErrReferenceDeltaNotFound) || errors.Is(err, plumbing.ErrObjectNotFound) {
+		// The server counted on what the mirror was said to have.
+		return fmt.Errorf("%w: the pack stands on an object that is not there", errDamaged)
+	}
 	if err != nil {
 		return fmt.Errorf("read the pack: %w", err)
 	}
@@ -81,41 +92,55 @@ func (m *mirror) index(file *contextFile) error {
 }
 
 // measure reads through a pack without keeping anything and adds up what its
-// objects will take once unpacked.
-func (l Limits) measure(file *contextFile) error {
+// objects will take once unpacked. It returns the objects that deltas name as
+// what they stand on.
+func (l Limits) measure(file *contextFile) (bases map[string]bool, err error) {
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return err
+		return nil, err
 	}
 	scanner := packfile.NewScanner(file)
 	_, count, err := scanner.Header()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	left := l.UnpackedBytes
+	bases = map[string]bool{}
 	for range count {
 		header, err := scanner.NextObjectHeader()
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if header.Length > l.ObjectBytes {
-			return fmt.Errorf("an object is %w of %d bytes", ErrTooLarge, l.ObjectBytes)
+		size, err := l.objectSize(scanner, header)
+		if err != nil {
+			return nil, err
 		}
+		if left -= size; left < 0 {
+			return nil, fmt.Errorf("the unpacked pack is %w of %d bytes", ErrTooLarge, l.UnpackedBytes)
+		}
+		if header.Type == plumbing.REFDeltaObject {
+			bases[header.Reference.String()] = true
+		}
+	}
+	return bases, nil
+}
+
+// objectSize passes over an object and returns its size: for a delta the larger
+// one of its own and of what comes out.
+func (l Limits) objectSize(scanner *packfile.Scanner, header *packfile.ObjectHeader) (int64, error) {
+	size := header.Length
+	if size <= l.ObjectBytes {
 		start := new(deltaStart)
 		if _, _, err := scanner.NextObject(start); err != nil {
-			return err
+			return 0, err
 		}
-		size := header.Length
 		if header.Type.IsDelta() {
 			size = max(size, start.targetSize())
 		}
-		if size > l.ObjectBytes {
-			return fmt.Errorf("an object is %w of %d bytes", ErrTooLarge, l.ObjectBytes)
-		}
-		if left -= size; left < 0 {
-			return fmt.Errorf("the unpacked pack is %w of %d bytes", ErrTooLarge, l.UnpackedBytes)
-		}
 	}
-	return nil
+	if size > l.ObjectBytes {
+		return 0, fmt.Errorf("an object is %w of %d bytes", ErrTooLarge, l.ObjectBytes)
+	}
+	return size, nil
 }
 
 // deltaStart keeps the beginning of a delta: two lengths, of what it is applied

@@ -38,7 +38,8 @@ type FetchRequest struct {
 	Wants []string
 	// Haves are commits whose complete trees, but not parents, are here: each
 	// is announced as shallow together with being had, so that the server never
-	// takes its history for known. Only with Shallow.
+	// takes its history for known. Only with Shallow. With haves the pack is
+	// thin: its deltas may stand on objects in the trees of Haves.
 	Haves []string
 	// Shallow asks for the wanted commits without their parents.
 	Shallow bool

@@ -57,7 +57,7 @@ func (c *Client) requestV0(request FetchRequest) []byte {
 // clients that know multi_ack_detailed.
 func (c *Client) capabilitiesV0() string {
 	chosen := []string{}
-	for _, name := range []string{"multi_ack_detailed", "side-band-64k", "ofs-delta", "no-progress"} {
+	for _, name := range []string{"multi_ack_detailed", "side-band-64k", "thin-pack", "ofs-delta", "no-progress"} {
 		if _, ok := c.server.capabilities[name]; ok {
 			chosen = append(chosen, name)
 		}

@@ -67,6 +67,9 @@ func readRefsV2(p *packetReader) ([]Ref, error) {
 
 func (c *Client) fetchV2(ctx context.Context, request FetchRequest) (io.ReadCloser, error) {
 	m := c.command("fetch")
+	if len(request.Haves) > 0 {
+		m.printf("thin-pack\n")
+	}
 	m.printf("ofs-delta\n")
 	m.printf("no-progress\n")
 	for _, want := range request.Wants {
