@@ -2,8 +2,6 @@ package controlplane
 
 import (
 	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
 )
@@ -25,30 +23,5 @@ func TestBinaryPrefersAGivenFolder(t *testing.T) {
 	}
 	if _, err := assets.command(schedulerProgram); !errors.Is(err, ErrNoProgram) {
 		t.Errorf("kube-scheduler: %v, want ErrNoProgram", err)
-	}
-}
-
-func TestStartFromAFolderOfPrograms(t *testing.T) {
-	built, err := Binary(t.Context(), os.Stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if built.MultiCall == "" {
-		t.Skip("the programs come from a folder already")
-	}
-	dir := t.TempDir()
-	for _, name := range []string{etcdProgram, apiServerProgram} {
-		script := fmt.Sprintf("#!/bin/sh\nexec '%s' %s \"$@\"\n", built.MultiCall, name)
-		write(t, filepath.Join(dir, name), script)
-		if err := os.Chmod(filepath.Join(dir, name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	c, err := Start(t.Context(), Options{Assets: Assets{Dir: dir}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Stop(); err != nil {
-		t.Error(err)
 	}
 }

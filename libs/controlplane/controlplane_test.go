@@ -1,3 +1,5 @@
+//go:build unix
+
 package controlplane_test
 
 import (
@@ -289,4 +291,10 @@ func makeDeployment(t *testing.T, api *kubernetes.Clientset, namespace, name str
 	if _, err := api.AppsV1().Deployments(namespace).Create(t.Context(), deployment, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestStartFromAFolderOfPrograms(t *testing.T) {
+	t.Setenv(controlplane.EnvAssets, programFolder(t))
+	c := start(t, controlplane.Options{})
+	makeNamespace(t, client(t, c), "shop")
 }

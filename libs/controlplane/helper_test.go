@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -79,6 +80,25 @@ func startParent(t *testing.T, mode string) (parent *exec.Cmd, dir string, pids 
 		pids = append(pids, pid)
 	}
 	return parent, words[0], pids
+}
+
+// programFolder returns a folder of programs that, as others' do, take no
+// notice of their standard input.
+func programFolder(t *testing.T) string {
+	t.Helper()
+	t.Setenv(controlplane.EnvAssets, "")
+	built, err := controlplane.Binary(t.Context(), os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, name := range []string{"etcd", "kube-apiserver", "kube-controller-manager"} {
+		script := fmt.Sprintf("#!/bin/sh\nunset SLUICE_CONTROLPLANE_STDIN\nexec '%s' %s \"$@\"\n", built.MultiCall, name)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 func client(t *testing.T, c *controlplane.ControlPlane) *kubernetes.Clientset {

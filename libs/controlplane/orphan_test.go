@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,21 +19,30 @@ import (
 func TestServersEndWithTheirParent(t *testing.T) {
 	for _, mode := range []string{"running", "paused"} {
 		t.Run(mode, func(t *testing.T) {
-			parent, _, pids := startParent(t, mode)
-			if len(pids) != 3 {
-				t.Fatalf("servers = %v, want three", pids)
-			}
-			kill(t, parent.Process)
-			eventually(t, "all servers have ended", 10*time.Second, func() bool {
-				for _, pid := range pids {
-					if alive(pid) {
-						return false
-					}
-				}
-				return true
-			})
+			testParentsEnd(t, mode)
 		})
 	}
+}
+
+// Programs that others built do not look at their standard input.
+func TestServersFromAFolderEndWithTheirParent(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the kernel does not end them here")
+	}
+	t.Setenv(controlplane.EnvAssets, programFolder(t))
+	testParentsEnd(t, "running")
+}
+
+func testParentsEnd(t *testing.T, mode string) {
+	t.Helper()
+	parent, _, pids := startParent(t, mode)
+	if len(pids) != 3 {
+		t.Fatalf("servers = %v, want three", pids)
+	}
+	kill(t, parent.Process)
+	eventually(t, "all servers have ended", 10*time.Second, func() bool {
+		return !slices.ContainsFunc(pids, alive)
+	})
 }
 
 func TestStartRemovesFoldersOfKilledProcesses(t *testing.T) {
