@@ -14,8 +14,9 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// onlyMetadata asks for the metadata of an object in place of the object.
-const onlyMetadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+// onlyMetadata asks for the metadata of an object in place of the object. Servers that cannot do that
+// may send the object.
+const onlyMetadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 
 // client sends the few requests that applying and pruning need. It never retries and never waits
 // when the server asks for patience: that is for the caller's queue to do.

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // crd defines a kind of the given plural, with one number in its spec. The kind is the plural with a
@@ -111,5 +113,24 @@ func TestChangedDefinition(t *testing.T) {
 	}
 	if got := f.text(f.parse(widget("changing", "a", 1))[0], "spec", "color"); got != "red" {
 		t.Errorf("color = %q", got)
+	}
+}
+
+// A bundle that holds no certificate is left to the injector it is meant for.
+func TestBadBundle(t *testing.T) {
+	f := setUp(t, Config{})
+	docs := strings.Replace(crd("converted"), "  names:", `  conversion: {strategy: Webhook, webhook: {conversionReviewVersions: [v1],
+    clientConfig: {caBundle: Cg==, service: {name: s, namespace: NS}}}}
+  names:`, 1)
+	set := f.parse(docs)
+	f.want(f.apply(docs).Changes, "CustomResourceDefinition/converted.test.sluice.dev created")
+	if _, ok, _ := unstructured.NestedString(f.kubectl("get", set[0]).Object, bundlePath...); ok {
+		t.Error("the bundle was sent")
+	}
+	if _, err := f.Apply(t.Context(), set, f.options); err != nil {
+		t.Error(err)
+	}
+	if _, ok, _ := unstructured.NestedString(set[0].Object, bundlePath...); !ok {
+		t.Error("the set was changed")
 	}
 }

@@ -27,7 +27,7 @@ type definition struct {
 // definitionOf returns the definition if d is a CRD, and nil otherwise. CRDs that cannot be read
 // define nothing; the API server will say what is wrong with them.
 func definitionOf(d *desired) *definition {
-	if d.gvk.Group != apiextensionsv1.GroupName || d.gvk.Version != "v1" || d.gvk.Kind != "CustomResourceDefinition" {
+	if !isCRD(d.gvk) || d.gvk.Version != "v1" {
 		return nil
 	}
 	var crd apiextensionsv1.CustomResourceDefinition

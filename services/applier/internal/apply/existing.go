@@ -11,6 +11,18 @@ import (
 
 // Existing returns the objects of an inventory that are in the cluster, whoever owns them.
 func (e *Engine) Existing(ctx context.Context, inv inventory.Inventory) (inventory.Inventory, error) {
+	return e.filter(ctx, inv, func(*answer) bool { return true })
+}
+
+// Terminating returns the objects of an inventory that are being deleted and not gone yet. What was
+// not pruned because it asked not to be, or belongs to another owner, is not among them, nor is
+// what somebody created anew.
+func (e *Engine) Terminating(ctx context.Context, inv inventory.Inventory) (inventory.Inventory, error) {
+	return e.filter(ctx, inv, func(live *answer) bool { return live.meta.DeletionTimestamp != nil })
+}
+
+// filter looks at the objects of an inventory in the cluster and returns those that match.
+func (e *Engine) filter(ctx context.Context, inv inventory.Inventory, matches func(*answer) bool) (inventory.Inventory, error) {
 	ctx, r := e.newRun(ctx, Options{})
 	defer r.end(nil)
 	victims := victimsOf(inv)
@@ -18,8 +30,9 @@ func (e *Engine) Existing(ctx context.Context, inv inventory.Inventory) (invento
 	for i, v := range victims {
 		ids[i] = v.id
 	}
-	errs := r.each(ctx, len(victims), func(i int) (err error) {
-		there[i], err = r.exists(ctx, victims[i])
+	errs := r.each(ctx, len(victims), func(i int) error {
+		live, err := r.read(ctx, victims[i])
+		there[i] = live != nil && matches(live)
 		return err
 	})
 	var found inventory.Inventory
@@ -37,14 +50,15 @@ func (e *Engine) Existing(ctx context.Context, inv inventory.Inventory) (invento
 	return found, nil
 }
 
-func (r *run) exists(ctx context.Context, v victim) (bool, error) {
+// read returns an object's metadata as it is now, or nil if there is no such object.
+func (r *run) read(ctx context.Context, v victim) (*answer, error) {
 	at, reason, err := r.engine.locate(v, r.started)
 	if reason != "" || err != nil {
-		return false, err
+		return nil, err
 	}
-	_, err = r.engine.client.get(ctx, at, false)
+	live, err := r.engine.client.get(ctx, at, false)
 	if apierrors.IsNotFound(err) {
-		return false, nil
+		return nil, nil
 	}
-	return err == nil, err
+	return live, err
 }

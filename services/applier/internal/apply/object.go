@@ -2,7 +2,6 @@ package apply
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -161,92 +160,4 @@ func (a *attempt) send(ctx context.Context) (*answer, error) {
 		return nil, err
 	}
 	return a.engine.client.apply(ctx, a.at, body, a.defines != nil)
-}
-
-// judge tells from the answer what the patch did to what was there before.
-func (a *attempt) judge(code int, before *Seen) Action {
-	after := a.live
-	switch {
-	case code == http.StatusCreated:
-		return Created
-	case a.changed || before == nil:
-		return Configured
-	case after.ResourceVersion == before.ResourceVersion:
-		return Unchanged
-	case a.tries >= maxTries && isUntouched(before, after, time.Now()):
-		return Unchanged // Sent without precondition: the new version may be the work of others.
-	}
-	return Configured
-}
-
-// isUntouched reports whether our manager's entry says that we changed nothing. Its time is to the
-// second and by the server's clock, so of an entry that is only just written it says nothing.
-func isUntouched(before, after *Seen, now time.Time) bool {
-	return after.OwnFields == before.OwnFields && after.OwnTime.Equal(before.OwnTime) &&
-		now.Sub(after.OwnTime).Abs() > 5*time.Second
-}
-
-// remember keeps what the last answer said, and reports it.
-func (a *attempt) remember(action Action, answer *answer) Change {
-	seen := *a.live
-	seen.Digest, seen.restless = a.digest, a.restless
-	a.engine.memory.put(a.id, seen)
-	if a.defines != nil {
-		a.defines.observe(answer.raw)
-		a.defines.changed = action.Changed()
-	}
-	change := a.change(action, a.note)
-	change.Seen = seen
-	return change
-}
-
-func (a *attempt) change(action Action, note string) Change {
-	return Change{ID: a.id, Version: a.gvk.Version, Action: action, Note: note}
-}
-
-// again decides whether the next step can do better after err. It returns nil if so, and otherwise
-// the error to report.
-func (a *attempt) again(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return err
-	}
-	switch {
-	case a.isStale(err) && a.tries < maxTries:
-		a.restless, a.known = true, false
-		return nil
-	case isUnserved(err):
-		return a.awaitServed(ctx)
-	case a.mayReplace(err):
-		return a.replace(ctx, err)
-	case a.isOldSchema(err):
-		return &pending{a.definition.crd.id.Subject() + " was changed just now, and its old schema is still in use"}
-	}
-	return err
-}
-
-// isStale reports whether err means that the object is not as it was when it was last looked at.
-func (a *attempt) isStale(err error) bool {
-	return apierrors.IsConflict(err) || a.live != nil && apierrors.IsNotFound(err) && !isUnserved(err)
-}
-
-// awaitServed waits a little for a CRD of the same set to make its way to all API servers. A kind
-// that is not served for another reason is looked up anew by the next run.
-func (a *attempt) awaitServed(ctx context.Context) error {
-	if a.definition == nil {
-		a.engine.kinds.drop(a.gvk)
-		return &unknownKind{a.gvk}
-	}
-	var more bool
-	if a.length, more = pause(ctx, a.length, a.until); !more {
-		return a.definition.waiting()
-	}
-	a.known = false
-	return nil
-}
-
-// isOldSchema reports whether err can be due to an API server that has not seen yet how this run
-// changed the object's CRD.
-func (a *attempt) isOldSchema(err error) bool {
-	status, _ := statusOf(err)
-	return a.definition != nil && a.definition.changed && isUntypable(status)
 }

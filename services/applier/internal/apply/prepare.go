@@ -2,7 +2,6 @@ package apply
 
 import (
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"maps"
@@ -121,8 +120,11 @@ func (d *desired) clean(labels, annotations map[string]string, owner Owner) {
 	delete(annotations, corev1.LastAppliedConfigAnnotation)
 	setTexts(d.metadata, "annotations", annotations)
 	setTexts(d.metadata, "labels", owner.mark(labels))
-	if isSecret(d.id) {
+	switch {
+	case isSecret(d.id):
 		d.foldStringData()
+	case isCRD(d.gvk):
+		d.dropBadBundle()
 	}
 }
 
@@ -136,30 +138,6 @@ func setTexts(metadata map[string]any, field string, m map[string]string) {
 		out[key] = value
 	}
 	metadata[field] = out
-}
-
-// foldStringData moves a Secret's stringData into data, as the API server would. Sent as it is, we
-// would own fields of stringData, which is never stored: a key taken out of Git would stay in data.
-func (d *desired) foldStringData() {
-	plain, ok := d.object["stringData"].(map[string]any)
-	if !ok {
-		return
-	}
-	data, ok := d.object["data"].(map[string]any)
-	if !ok && d.object["data"] != nil {
-		return // The API server will refuse it.
-	}
-	folded := make(map[string]any, len(data)+len(plain))
-	maps.Copy(folded, data)
-	for key, value := range plain {
-		text, ok := value.(string)
-		if !ok {
-			return // The API server will refuse it.
-		}
-		folded[key] = base64.StdEncoding.EncodeToString([]byte(text))
-	}
-	delete(d.object, "stringData")
-	d.object["data"] = folded
 }
 
 func (d *desired) sum() error {

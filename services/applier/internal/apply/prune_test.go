@@ -158,13 +158,21 @@ func TestPruneLeavesWhatIsBeingDeleted(t *testing.T) {
 	inv := f.apply(docs).Inventory
 	f.want(f.prune(inv, inventory.Inventory{}).Changes, "ConfigMap/a deleted")
 	f.want(f.prune(inv, inventory.Inventory{}).Changes, "ConfigMap/a gone")
-	there, err := f.Existing(t.Context(), inv)
-	if err != nil || there.Len() != 1 {
-		t.Errorf("existing = %d, %v; want the one with the finalizer", there.Len(), err)
-	}
+	f.wantLeft(inv, 1, 1)
 	f.patch(f.parse(docs)[0], "x", `{"metadata":{"finalizers":null}}`)
-	if there, err = f.Existing(t.Context(), inv); err != nil || there.Len() != 0 {
-		t.Errorf("existing = %d, %v; want none", there.Len(), err)
+	f.wantLeft(inv, 0, 0)
+	f.apply(docs)
+	f.wantLeft(inv, 1, 0)
+}
+
+// wantLeft compares how many objects of an inventory exist, and how many of them are being deleted.
+func (f *fixture) wantLeft(inv inventory.Inventory, existing, terminating int) {
+	f.Helper()
+	if left, err := f.Existing(f.Context(), inv); err != nil || left.Len() != existing {
+		f.Errorf("%d exist, %v; want %d", left.Len(), err, existing)
+	}
+	if left, err := f.Terminating(f.Context(), inv); err != nil || left.Len() != terminating {
+		f.Errorf("%d are terminating, %v; want %d", left.Len(), err, terminating)
 	}
 }
 
