@@ -11,7 +11,8 @@ type Backoff struct {
 	Max  time.Duration // default 15min
 }
 
-func (b Backoff) delay(failures int) time.Duration {
+// Delay is the time to wait after so many failures in a row.
+func (b Backoff) Delay(failures int) time.Duration {
 	d := b.Base
 	for i := 1; i < failures && d < b.Max; i++ {
 		d *= 2

@@ -23,7 +23,7 @@ func TestBudget(t *testing.T) {
 func TestBackoffGrowsToItsCap(t *testing.T) {
 	b := Backoff{Base: time.Second, Max: 10 * time.Second}
 	for failures, want := range map[int]time.Duration{1: time.Second, 2: 2 * time.Second, 4: 8 * time.Second, 5: 10 * time.Second, 1000: 10 * time.Second} {
-		if got := b.delay(failures); got < want*8/10 || got > want*12/10 {
+		if got := b.Delay(failures); got < want*8/10 || got > want*12/10 {
 			t.Errorf("delay(%d) = %v; want about %v", failures, got, want)
 		}
 	}

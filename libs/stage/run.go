@@ -42,12 +42,20 @@ func (r *Run) Load(v any) (bool, error) {
 // Save keeps v about the object, at once and only if the lock is still held. Other stages may read it (ReadState), so a fact
 // that tells of it is published afterwards. v must hold no secrets.
 func (r *Run) Save(ctx context.Context, v any) error {
+	if err := r.Keep(v); err != nil {
+		return err
+	}
+	return r.write(ctx)
+}
+
+// Keep is Save at the run's end, together with what the stage records anyway; it is lost when the run does not get there.
+func (r *Run) Keep(v any) error {
 	state, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("save state of %s %s: %w", r.stage, r.Key, err)
 	}
 	r.record.State = state
-	return r.write(ctx)
+	return nil
 }
 
 func (r *Run) write(ctx context.Context) error {

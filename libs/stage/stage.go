@@ -158,6 +158,15 @@ func (s *Stage) TriggerAll(ctx context.Context, keys []types.NamespacedName, hin
 	return nil
 }
 
+// Wake asks another stage for a run of an object: the stage before, when what it made is lost.
+func Wake(ctx context.Context, b *bus.Conn, stage string, key types.NamespacedName, hint Hint) error {
+	batch := map[types.NamespacedName]map[string]string{key: hint.header(ctx)}
+	if err := publishAll(ctx, b, stage, batch)[key]; err != nil {
+		return fmt.Errorf("wake %s %s: %w", stage, key, err)
+	}
+	return nil
+}
+
 // Ensure arms a run, now, of every object that has none armed: after the bus lost what it held, and for a
 // safety net at start. Objects with an armed run are left alone.
 func (s *Stage) Ensure(ctx context.Context, keys []types.NamespacedName) error {

@@ -367,7 +367,10 @@ func TestPaceLimitsAStorm(t *testing.T) {
 	if n := runs.Load(); n > allowed || n < 2 {
 		t.Fatalf("%d runs within %v; want 2 to %d", n, time.Since(begin), allowed)
 	}
-	waitFor(t, "the last trigger to be run", func() bool { d, err := s.Depth(t.Context()); return err == nil && d == 0 && int64(runs.Load()) > last.Load() })
+	waitFor(t, "the last trigger to be run", func() bool {
+		d, err := s.Depth(t.Context())
+		return err == nil && d == 0 && int64(runs.Load()) > last.Load()
+	})
 }
 
 func TestFactsWakeObjects(t *testing.T) {

@@ -210,7 +210,7 @@ func (s *Stage) noteCrash(ctx context.Context, run *Run) error {
 	}
 	err := fmt.Errorf("the last %d runs ended with their process", run.record.Crashes)
 	s.report(ctx, run, err)
-	return After(s.opts.Backoff.delay(run.record.Crashes), err)
+	return After(s.opts.Backoff.Delay(run.record.Crashes), err)
 }
 
 func (s *Stage) report(ctx context.Context, run *Run, err error) {
@@ -305,7 +305,7 @@ func (s *Stage) nextRun(rec *record, result Result, err error) time.Duration {
 	case after > 0:
 		return after
 	default:
-		return s.opts.Backoff.delay(rec.Failures)
+		return s.opts.Backoff.Delay(rec.Failures)
 	}
 }
 

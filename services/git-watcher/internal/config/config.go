@@ -18,7 +18,7 @@ type Config struct {
 	Concurrency int
 	// ArtifactAddr is the listen address on which artifacts are served over HTTP; empty for none.
 	ArtifactAddr string
-	// ArtifactURL is how others reach ArtifactAddr; status.artifact.url begins with it.
+	// ArtifactURL is how others reach ArtifactAddr; status.artifact.url begins with it. Empty for the address listened on.
 	ArtifactURL string
 }
 
@@ -48,7 +48,7 @@ func (c *Config) Validate() error {
 	if c.Concurrency < 1 {
 		return fmt.Errorf("--concurrency %d: want at least 1", c.Concurrency)
 	}
-	if u, err := url.Parse(c.ArtifactURL); err != nil || u.Scheme == "" || u.Host == "" {
+	if u, err := url.Parse(c.ArtifactURL); c.ArtifactURL != "" && (err != nil || u.Scheme == "" || u.Host == "") {
 		return fmt.Errorf("--artifact-url %q: want a URL", c.ArtifactURL)
 	}
 	return nil

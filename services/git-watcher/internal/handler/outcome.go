@@ -7,9 +7,9 @@ import (
 
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+	"google.golang.org/protobuf/types/known/timestamppb"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
 
@@ -49,7 +49,7 @@ func (w *Watcher) succeeded(ctx context.Context, run *stage.Run, repo *sourcev1.
 		w.Events.Normal(repo, known.Artifact.Revision, sourcev1.GitOperationSucceedReason, "fetching works again: "+message)
 	}
 	known.Told, known.Failed = told, ""
-	return run.Save(ctx, known)
+	return run.Keep(known)
 }
 
 // write writes the status if it changed, once more looking whether the object is in these hands.
@@ -133,7 +133,7 @@ func (w *Watcher) tellFailure(ctx context.Context, run *stage.Run, repo *sourcev
 	}
 	w.Events.Warning(repo, revision, why, message)
 	known.Failed = why + ": " + message
-	return run.Save(ctx, known)
+	return run.Keep(known)
 }
 
 // Report writes into the status what a run could not say itself.

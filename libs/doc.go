@@ -1,2 +1,0 @@
-// Package libs is the root of the module libs.
-package libs

@@ -1,0 +1,60 @@
+// Package state holds what a stage saves about an object for the next stage to read: the present state behind a fact, as fresh as the
+// fact. Only fields are ever added; readers meet older and newer writers. Nothing here is secret.
+package state
+
+import (
+	"time"
+
+	"github.com/fluxcd/pkg/apis/meta"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Names of the stages.
+const (
+	StageGit    = "git"    // git-watcher: a GitRepository's artifact
+	StageRender = "render" // manifest-renderer: a Kustomization's rendered set
+	StageApply  = "apply"  // applier: a Kustomization's objects in the cluster
+)
+
+// Source is what git-watcher knows of a GitRepository.
+type Source struct {
+	UID      types.UID      `json:"uid"`
+	Artifact *meta.Artifact `json:"artifact,omitempty"` // the same as in the object's status
+	// Inputs is a digest of the spec fields that bear on the artifact beside the commit.
+	Inputs string `json:"inputs,omitempty"`
+	// Told is the artifact that was last published as a fact: revision and digest.
+	Told string `json:"told,omitempty"`
+	// Failed is the failure that was last told, so that the same one is told once.
+	Failed string `json:"failed,omitempty"`
+}
+
+// Rendered is what manifest-renderer made of a Kustomization.
+type Rendered struct {
+	UID        types.UID `json:"uid"`
+	Generation int64     `json:"generation"` // of the spec that was rendered
+	// RequestedAt is the value of the annotation reconcile.fluxcd.io/requestedAt that this render answers.
+	RequestedAt string `json:"requestedAt,omitempty"`
+
+	// SourceRevision and SourceDigest name the artifact.
+	SourceRevision string `json:"sourceRevision,omitempty"`
+	SourceDigest   string `json:"sourceDigest,omitempty"`
+
+	// Set is the name of the sealed set in the store of sets; empty as long as nothing was rendered.
+	Set     string `json:"set,omitempty"`
+	Objects int    `json:"objects,omitempty"`
+	// ReadSet is the name, in the store of sets, of what the render read from the source.
+	ReadSet string `json:"readSet,omitempty"`
+	// Fingerprint is a keyed digest of everything beside the source that the render depends on.
+	Fingerprint string `json:"fingerprint,omitempty"`
+
+	// Reason and Message say why there is no set for this generation and revision; Set is then the last good one.
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
+
+	At time.Time `json:"at"`
+	// Told says that a fact was published about all this.
+	Told bool `json:"told,omitempty"`
+}
+
+// OK says whether the render succeeded.
+func (r *Rendered) OK() bool { return r.Reason == "" }

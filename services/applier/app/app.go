@@ -1,0 +1,61 @@
+// Package app builds applier and runs it. It is the one package of the service that others import.
+package app
+
+import (
+	"context"
+
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+
+	"github.com/sluice-cd/sluice/libs/bus"
+	"github.com/sluice-cd/sluice/libs/kube"
+	"github.com/sluice-cd/sluice/libs/seal"
+	"github.com/sluice-cd/sluice/libs/service"
+	"github.com/sluice-cd/sluice/libs/stage"
+	"github.com/sluice-cd/sluice/libs/state"
+	"github.com/sluice-cd/sluice/services/applier/internal/config"
+	"github.com/sluice-cd/sluice/services/applier/internal/handler"
+)
+
+// Config is what applier can be told.
+type Config = config.Config
+
+// DefaultConfig returns the settings for a pod.
+func DefaultConfig() Config { return config.Default() }
+
+// Run runs applier until ctx ends.
+func Run(ctx context.Context, env *service.Env, c Config) error {
+	sealer, err := seal.NewFromFile(c.SealKeyFile)
+	if err != nil {
+		return err
+	}
+	if err := env.Cluster.WaitForKinds(ctx, &kustomizev1.Kustomization{}); err != nil {
+		return err
+	}
+	events, err := env.Cluster.NewEvents("applier")
+	if err != nil {
+		return err
+	}
+	defer events.Stop()
+	h := &handler.Applier{
+		Cluster: env.Cluster, Bus: env.Bus, Sealer: sealer, Events: events,
+		Engines:              handler.NewEngines(env.Cluster.Config, c.Requests),
+		DefaultAccount:       c.DefaultServiceAccount,
+		NoCrossNamespaceRefs: env.NoCrossNamespaceRefs,
+	}
+	if err := kube.IndexDependencies(ctx, env.Cluster); err != nil {
+		return err
+	}
+	applications := stage.New(env.Stages, state.StageApply, h, stage.Options{
+		Slots: c.Concurrency, Objects: env.Cluster.Kustomizations, Backoff: handler.Backoff,
+		Facts: []string{bus.FactManifestsRendered, bus.FactRenderFailed, bus.FactApplied}, Map: h.Woken,
+	})
+	if err := env.Cluster.Watch(ctx, &kustomizev1.Kustomization{}, kube.KustomizationHandled, handler.Deletions{Waker: applications}); err != nil {
+		return err
+	}
+	if err := env.StartCache(ctx); err != nil {
+		return err
+	}
+	env.Ready()
+	applications.Run(ctx)
+	return nil
+}

@@ -1,2 +1,0 @@
-// Package applier is the root of the module services/applier.
-package applier

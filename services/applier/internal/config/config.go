@@ -1,0 +1,42 @@
+// Package config holds the settings of applier.
+package config
+
+import (
+	"fmt"
+
+	"github.com/spf13/pflag"
+)
+
+// Config is what applier can be told beside what every service can. Zero fields are not useful; start from Default.
+type Config struct {
+	// SealKeyFile holds the key that rendered sets are sealed with, shared with manifest-renderer alone.
+	SealKeyFile string
+	// Concurrency is how many applications are applied at once.
+	Concurrency int
+	// Requests is how many requests to the API server are under way at once, over all applications.
+	Requests int
+	// DefaultServiceAccount is impersonated for Kustomizations that name none; empty for applier's own rights.
+	DefaultServiceAccount string
+}
+
+// Default returns the settings for a pod; SealKeyFile must be added.
+func Default() Config { return Config{Concurrency: 16, Requests: 32} }
+
+// AddFlags defines a flag for each setting.
+func (c *Config) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&c.SealKeyFile, "seal-key-file", c.SealKeyFile, "file with the key that rendered sets are sealed with (32 random bytes or more)")
+	f.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "applications applied at once")
+	f.IntVar(&c.Requests, "requests", c.Requests, "requests to the API server under way at once")
+	f.StringVar(&c.DefaultServiceAccount, "default-service-account", c.DefaultServiceAccount, "service account to impersonate where a Kustomization names none")
+}
+
+// Validate says what is wrong, by flag.
+func (c *Config) Validate() error {
+	if c.SealKeyFile == "" {
+		return fmt.Errorf("--seal-key-file is missing")
+	}
+	if c.Concurrency < 1 || c.Requests < 1 {
+		return fmt.Errorf("--concurrency and --requests: want at least 1")
+	}
+	return nil
+}

@@ -1,0 +1,158 @@
+// Package handler makes the cluster equal to the rendered set of one Kustomization and writes its status.
+package handler
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sluice-cd/sluice/libs/bus"
+	"github.com/sluice-cd/sluice/libs/kube"
+	"github.com/sluice-cd/sluice/libs/seal"
+	"github.com/sluice-cd/sluice/libs/stage"
+	"github.com/sluice-cd/sluice/libs/state"
+	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
+	"github.com/sluice-cd/sluice/services/applier/internal/inventory"
+)
+
+// Backoff of runs that fail for no fault of the application, such as an API server that is away.
+var Backoff = stage.Backoff{Base: time.Second, Max: 30 * time.Second}
+
+// Applier is the handler of stage apply.
+type Applier struct {
+	Cluster              *kube.Cluster
+	Bus                  *bus.Conn
+	Sealer               *seal.Sealer
+	Events               *kube.Events
+	Engines              *Engines
+	DefaultAccount       string
+	NoCrossNamespaceRefs bool
+}
+
+// applied is what applier remembers of a Kustomization.
+type applied struct {
+	UID types.UID `json:"uid"`
+	// Set and Generation were applied completely at At, in answer to RequestedAt.
+	Set         string    `json:"set,omitempty"`
+	Generation  int64     `json:"generation,omitempty"`
+	RequestedAt string    `json:"requestedAt,omitempty"`
+	At          time.Time `json:"at,omitzero"`
+	// Begun names objects that an apply under way may have created before the status names them.
+	Begun []kustomizev1.ResourceRef `json:"begun,omitempty"`
+	// Told is the outcome that was last told.
+	Told string `json:"told,omitempty"`
+}
+
+// Deletions passes on only the wake-ups of deleted Kustomizations: every other change reaches applier by way of a render.
+type Deletions struct{ kube.Waker }
+
+// Trigger wakes the stage of a deleted Kustomization.
+func (d Deletions) Trigger(ctx context.Context, key types.NamespacedName, hint stage.Hint) {
+	if hint.Cause == "deleted" {
+		d.Waker.Trigger(ctx, key, hint)
+	}
+}
+
+// Woken says which Kustomizations a fact wakes: the one that was rendered, or those that depend on the one that was applied.
+func (a *Applier) Woken(ctx context.Context, fact *factsv1.Fact) ([]types.NamespacedName, error) {
+	if bus.FactKind(fact) == bus.FactApplied {
+		return a.Cluster.Dependants(ctx, bus.FactObject(fact))
+	}
+	return []types.NamespacedName{bus.FactObject(fact)}, nil
+}
+
+// job is one run's view of its Kustomization.
+type job struct {
+	run      *stage.Run
+	k        *kustomizev1.Kustomization // as the API server has it now; its status is changed as the run goes
+	before   *kustomizev1.Kustomization
+	rendered state.Rendered
+	known    applied
+	started  time.Time
+}
+
+// Run brings the cluster to the rendered set of one Kustomization.
+func (a *Applier) Run(ctx context.Context, run *stage.Run) (stage.Result, error) {
+	result, err := a.bringForward(ctx, run)
+	if kube.IsConflict(err) {
+		err = stage.After(100*time.Millisecond, err) // somebody changed the object meanwhile: look at it again
+	}
+	return result, err
+}
+
+func (a *Applier) bringForward(ctx context.Context, run *stage.Run) (stage.Result, error) {
+	j := &job{run: run, k: &kustomizev1.Kustomization{}, started: time.Now()}
+	// Read past the cache: what follows changes the cluster and must not act on an older spec.
+	err := a.Cluster.Client.Get(ctx, run.Key, j.k)
+	switch {
+	case apierrors.IsNotFound(err):
+		return stage.Result{Gone: true}, nil
+	case err != nil:
+		return stage.Result{}, fmt.Errorf("read kustomization: %w", err)
+	}
+	j.before = j.k.DeepCopy()
+	if _, err := run.Load(&j.known); err != nil {
+		return stage.Result{}, err
+	}
+	if j.known.UID != j.k.UID {
+		j.known = applied{UID: j.k.UID}
+	}
+	switch {
+	case j.k.DeletionTimestamp != nil:
+		return a.finalize(ctx, j)
+	case j.k.Spec.Suspend:
+		return stage.Result{}, nil
+	}
+	return a.applyRendered(ctx, j)
+}
+
+// unrenderedDelay is a safety net: the render's fact comes long before.
+const unrenderedDelay = time.Minute
+
+func (a *Applier) applyRendered(ctx context.Context, j *job) (stage.Result, error) {
+	found, err := stage.ReadState(ctx, a.Bus, state.StageRender, j.run.Key, &j.rendered)
+	if err != nil {
+		return stage.Result{}, err
+	}
+	if !found || j.rendered.UID != j.k.UID || j.rendered.Generation != j.k.Generation {
+		return stage.Result{Next: unrenderedDelay}, nil
+	}
+	if !j.rendered.OK() {
+		return a.failed(ctx, j, &fault{reason: j.rendered.Reason, message: j.rendered.Message})
+	}
+	if err := a.Cluster.AddFinalizer(ctx, j.k); err != nil {
+		return stage.Result{}, err
+	}
+	j.before.ObjectMeta = *j.k.ObjectMeta.DeepCopy()
+	if j.isCurrent() {
+		return a.succeeded(ctx, j, nil, nil)
+	}
+	if err := a.checkSpec(ctx, j); err != nil {
+		return a.failed(ctx, j, err)
+	}
+	return a.apply(ctx, j)
+}
+
+// isCurrent says whether this very set was applied for this spec less than about an interval ago, so that only the revision is new.
+func (j *job) isCurrent() bool {
+	age := time.Since(j.known.At)
+	return j.known.Set == j.rendered.Set && j.known.Generation == j.k.Generation && j.known.RequestedAt == j.rendered.RequestedAt &&
+		j.k.Status.Inventory != nil && len(j.known.Begun) == 0 && age < j.k.Spec.Interval.Duration*8/10
+}
+
+// oldInventory is everything that may be in the cluster because of this Kustomization.
+func (j *job) oldInventory() (inventory.Inventory, error) {
+	named, err := inventory.FromStatus(j.k.Status.Inventory)
+	if err != nil {
+		j.run.Log.Warn("inventory has entries that cannot be read", "err", err)
+	}
+	begun, err := inventory.FromStatus(&kustomizev1.ResourceInventory{Entries: j.known.Begun})
+	if err != nil {
+		return named, fmt.Errorf("read what was begun: %w", err)
+	}
+	return begun.Union(named), nil
+}

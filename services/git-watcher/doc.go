@@ -1,2 +1,0 @@
-// Package gitwatcher is the root of the module services/git-watcher.
-package gitwatcher

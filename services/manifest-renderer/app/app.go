@@ -1,0 +1,64 @@
+// Package app builds manifest-renderer and runs it. It is the one package of the service that others import.
+package app
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+
+	"github.com/sluice-cd/sluice/libs/bus"
+	"github.com/sluice-cd/sluice/libs/kube"
+	"github.com/sluice-cd/sluice/libs/seal"
+	"github.com/sluice-cd/sluice/libs/service"
+	"github.com/sluice-cd/sluice/libs/stage"
+	"github.com/sluice-cd/sluice/libs/state"
+	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/config"
+	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/handler"
+	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/render"
+)
+
+// Config is what manifest-renderer can be told.
+type Config = config.Config
+
+// DefaultConfig returns the settings for a pod.
+func DefaultConfig() Config { return config.Default() }
+
+// Run runs manifest-renderer until ctx ends.
+func Run(ctx context.Context, env *service.Env, c Config) error {
+	sealer, err := seal.NewFromFile(c.SealKeyFile)
+	if err != nil {
+		return err
+	}
+	if err := env.Cluster.WaitForKinds(ctx, &sourcev1.GitRepository{}, &kustomizev1.Kustomization{}); err != nil {
+		return err
+	}
+	h := &handler.Handler{
+		Cluster: env.Cluster, Bus: env.Bus, Sealer: sealer,
+		Renderer:             render.New(render.Options{Strict: c.StrictSubstitution}),
+		Trees:                handler.NewTrees(env.Bus.Artifacts(), c.TreeCacheBytes),
+		NoCrossNamespaceRefs: env.NoCrossNamespaceRefs,
+	}
+	if err := kube.IndexSources(ctx, env.Cluster); err != nil {
+		return err
+	}
+	applications := stage.New(env.Stages, state.StageRender, h, stage.Options{
+		Slots: c.Concurrency, Objects: env.Cluster.Kustomizations,
+		Facts: []string{bus.FactSourceRevised}, Map: h.Followers,
+	})
+	if err := env.Cluster.Watch(ctx, &kustomizev1.Kustomization{}, kube.KustomizationHandled, applications); err != nil {
+		return err
+	}
+	if err := env.StartCache(ctx); err != nil {
+		return fmt.Errorf("start manifest-renderer: %w", err)
+	}
+	env.Ready()
+	garbage := service.NewCollector(env, "collect-sets", env.Bus.Sets(), handler.NamedSets(env.Bus))
+	var wg sync.WaitGroup
+	wg.Go(func() { applications.Run(ctx) })
+	wg.Go(func() { garbage.Run(ctx) })
+	wg.Wait()
+	return nil
+}

@@ -1,0 +1,44 @@
+// Package config holds the settings of manifest-renderer.
+package config
+
+import (
+	"fmt"
+
+	"github.com/spf13/pflag"
+)
+
+// Config is what manifest-renderer can be told beside what every service can. Zero fields are not useful; start from Default.
+type Config struct {
+	// SealKeyFile holds the key that rendered sets are sealed with, at least 32 random bytes, shared with applier alone.
+	SealKeyFile string
+	// Concurrency is how many applications are rendered at once.
+	Concurrency int
+	// TreeCacheBytes bounds the unpacked revisions kept in memory.
+	TreeCacheBytes int64
+	// StrictSubstitution makes a variable without value an error.
+	StrictSubstitution bool
+}
+
+// Default returns the settings for a pod; SealKeyFile must be added.
+func Default() Config {
+	return Config{Concurrency: 8, TreeCacheBytes: 128 << 20}
+}
+
+// AddFlags defines a flag for each setting.
+func (c *Config) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&c.SealKeyFile, "seal-key-file", c.SealKeyFile, "file with the key that rendered sets are sealed with (32 random bytes or more)")
+	f.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "applications rendered at once")
+	f.Int64Var(&c.TreeCacheBytes, "tree-cache-bytes", c.TreeCacheBytes, "bytes of unpacked revisions kept in memory")
+	f.BoolVar(&c.StrictSubstitution, "strict-substitution", c.StrictSubstitution, "fail on variables without a value")
+}
+
+// Validate says what is wrong, by flag.
+func (c *Config) Validate() error {
+	if c.SealKeyFile == "" {
+		return fmt.Errorf("--seal-key-file is missing")
+	}
+	if c.Concurrency < 1 {
+		return fmt.Errorf("--concurrency %d: want at least 1", c.Concurrency)
+	}
+	return nil
+}

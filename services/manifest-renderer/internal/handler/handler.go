@@ -1,0 +1,240 @@
+// Package handler turns one Kustomization and its source's artifact into a sealed set and a fact.
+package handler
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	"github.com/fluxcd/pkg/apis/meta"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sluice-cd/sluice/libs/bus"
+	"github.com/sluice-cd/sluice/libs/kube"
+	"github.com/sluice-cd/sluice/libs/seal"
+	"github.com/sluice-cd/sluice/libs/stage"
+	"github.com/sluice-cd/sluice/libs/state"
+	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
+	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/render"
+	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/tree"
+)
+
+// Handler is the handler of stage render.
+type Handler struct {
+	Cluster              *kube.Cluster
+	Bus                  *bus.Conn
+	Sealer               *seal.Sealer
+	Renderer             *render.Renderer
+	Trees                *Trees
+	NoCrossNamespaceRefs bool
+}
+
+// Followers says which Kustomizations a revised source wakes.
+func (h *Handler) Followers(ctx context.Context, fact *factsv1.Fact) ([]types.NamespacedName, error) {
+	return h.Cluster.Followers(ctx, fact.GetObject().GetKind(), bus.FactObject(fact))
+}
+
+// Run brings the rendered set of one Kustomization up to date.
+func (h *Handler) Run(ctx context.Context, run *stage.Run) (stage.Result, error) {
+	k := &kustomizev1.Kustomization{}
+	err := h.Cluster.Read(ctx, run.Key, k, run.Hint.Generation)
+	switch {
+	case apierrors.IsNotFound(err):
+		return stage.Result{Gone: true}, nil
+	case err != nil:
+		return stage.Result{}, fmt.Errorf("read kustomization: %w", err)
+	case k.DeletionTimestamp != nil:
+		return stage.Result{Gone: true}, nil
+	case k.Spec.Suspend:
+		return stage.Result{}, nil
+	}
+	var last state.Rendered
+	if _, err := run.Load(&last); err != nil {
+		return stage.Result{}, err
+	}
+	if last.UID != k.UID {
+		last = state.Rendered{UID: k.UID}
+	}
+	return h.bringForward(ctx, run, k, last)
+}
+
+// bringForward renders what is not up to date, keeps the outcome for applier, and tells of it when it is another than before.
+func (h *Handler) bringForward(ctx context.Context, run *stage.Run, k *kustomizev1.Kustomization, last state.Rendered) (stage.Result, error) {
+	started := time.Now()
+	next, failure := h.render(ctx, k, last)
+	var fault *faultError
+	if failure != nil && !errors.As(failure, &fault) {
+		return stage.Result{}, failure // ours or passing: nothing about it is the application's
+	}
+	next.Generation, next.RequestedAt = k.Generation, kube.RequestedAt(k)
+	next.Reason, next.Message = "", ""
+	if fault != nil {
+		next.Reason, next.Message = fault.reason, fault.Error()
+	}
+	if !last.Told || !sameOutcome(last, next) {
+		next.At, next.Told = started, false
+		if err := run.Save(ctx, next); err != nil {
+			return stage.Result{}, err
+		}
+		if err := run.Tell(ctx, factOf(k, last, next, started, fault)); err != nil {
+			return stage.Result{}, err
+		}
+		next.Told = true
+		run.Log.Info("rendered", "revision", next.SourceRevision, "objects", next.Objects, "unchanged", last.Set == next.Set,
+			"reason", next.Reason, "err", next.Message, "took", time.Since(started).String())
+	}
+	if err := run.Keep(next); err != nil {
+		return stage.Result{}, err
+	}
+	if fault != nil {
+		return stage.Result{}, stage.After(k.GetRetryInterval(), failure)
+	}
+	return stage.Result{Next: k.Spec.Interval.Duration}, nil
+}
+
+// sameOutcome says whether there is nothing new to tell.
+func sameOutcome(a, b state.Rendered) bool {
+	a.At, a.Told = b.At, b.Told
+	return a == b
+}
+
+// render returns the outcome for the present spec and source. With a faultError the outcome still names what was tried.
+func (h *Handler) render(ctx context.Context, k *kustomizev1.Kustomization, last state.Rendered) (state.Rendered, error) {
+	next := last
+	source, err := h.source(ctx, k)
+	if err != nil {
+		return next, err
+	}
+	next.SourceRevision, next.SourceDigest = source.Revision, source.Digest
+	variables, err := h.variables(ctx, k)
+	if err != nil {
+		return next, err
+	}
+	request := render.Request{Name: k.Name, Namespace: k.Namespace, Spec: &k.Spec, Variables: variables}
+	next.Fingerprint = h.Renderer.Fingerprint(h.Sealer.NameKey(), request)
+	if last.Set != "" && last.OK() && last.Fingerprint == next.Fingerprint {
+		if current, err := h.isCurrent(ctx, last, source); err != nil || current {
+			return next, err
+		}
+	}
+	files, err := h.tree(ctx, k, source)
+	if err != nil {
+		return next, err
+	}
+	result, err := h.Renderer.Render(ctx, files, request)
+	if err != nil {
+		var bad *render.Error
+		if errors.As(err, &bad) {
+			return next, &faultError{reason: bad.Reason, error: err}
+		}
+		return next, fmt.Errorf("render at %s: %w", source.Revision, err)
+	}
+	return h.store(ctx, next, result)
+}
+
+// isCurrent says whether the last set is what a render from the source would give, without rendering: what the render read is the same.
+func (h *Handler) isCurrent(ctx context.Context, last state.Rendered, source *meta.Artifact) (bool, error) {
+	stored, err := h.Bus.Sets().Has(ctx, last.Set)
+	if err != nil || !stored {
+		return false, err
+	}
+	if last.SourceDigest == source.Digest {
+		return true, nil
+	}
+	data, err := h.Bus.Sets().Get(ctx, last.ReadSet)
+	if errors.Is(err, bus.ErrArtifactNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	var read tree.ReadSet
+	if err := json.Unmarshal(data, &read); err != nil {
+		return false, nil // written by another version: render
+	}
+	files, err := h.Trees.Get(ctx, source.Digest)
+	if errors.Is(err, bus.ErrArtifactNotFound) {
+		return false, nil // the render says what to do about it
+	}
+	return err == nil && read.Unchanged(files), err
+}
+
+// tree returns the unpacked artifact; when the bus lost it, the source is asked to store it again.
+func (h *Handler) tree(ctx context.Context, k *kustomizev1.Kustomization, source *meta.Artifact) (*tree.Tree, error) {
+	files, err := h.Trees.Get(ctx, source.Digest)
+	if errors.Is(err, bus.ErrArtifactNotFound) {
+		if err := stage.Wake(ctx, h.Bus, state.StageGit, kube.SourceOf(k), stage.Hint{Cause: "lost"}); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("artifact of %s is lost, asked for again: %w", source.Revision, err)
+	}
+	return files, err
+}
+
+// store seals the set and keeps it and its read-set under their digests.
+func (h *Handler) store(ctx context.Context, next state.Rendered, result *render.Result) (state.Rendered, error) {
+	read, err := json.Marshal(result.ReadSet)
+	if err != nil {
+		return next, fmt.Errorf("write read-set: %w", err)
+	}
+	next.Objects, next.ReadSet = len(result.Objects), bus.Digest(read)
+	next.Set = h.Sealer.Name(result.Manifests)
+	sealed, err := h.Sealer.Seal(next.Set, result.Manifests)
+	if err != nil {
+		return next, err
+	}
+	if err := h.Bus.Sets().Put(ctx, next.ReadSet, read); err != nil {
+		return next, err
+	}
+	return next, h.Bus.Sets().Put(ctx, next.Set, sealed)
+}
+
+// NamedSets returns what rendered Kustomizations name in the store of sets.
+func NamedSets(b *bus.Conn) func(context.Context) (map[string]bool, error) {
+	return func(ctx context.Context) (map[string]bool, error) {
+		known, err := stage.ListStates[state.Rendered](ctx, b, state.StageRender)
+		if err != nil {
+			return nil, err
+		}
+		named := map[string]bool{}
+		for _, r := range known {
+			named[r.Set], named[r.ReadSet] = true, true
+		}
+		return named, nil
+	}
+}
+
+// source returns the present artifact of a Kustomization's source: as git-watcher recorded it, or as its status says where the bus lost that.
+func (h *Handler) source(ctx context.Context, k *kustomizev1.Kustomization) (*meta.Artifact, error) {
+	key := kube.SourceOf(k)
+	if h.NoCrossNamespaceRefs && key.Namespace != k.Namespace {
+		return nil, fault("AccessDenied", "can't access '%s/%s', cross-namespace references have been blocked", k.Spec.SourceRef.Kind, key)
+	}
+	if k.Spec.SourceRef.Kind != sourcev1.GitRepositoryKind {
+		return nil, fault(meta.ArtifactFailedReason, "source kind %s is not served by this version of Sluice", k.Spec.SourceRef.Kind)
+	}
+	var known state.Source
+	if _, err := stage.ReadState(ctx, h.Bus, state.StageGit, key, &known); err != nil {
+		return nil, err
+	}
+	if known.Artifact != nil {
+		return known.Artifact, nil
+	}
+	var repo sourcev1.GitRepository
+	err := h.Cluster.Client.Get(ctx, key, &repo)
+	if apierrors.IsNotFound(err) {
+		return nil, fault(meta.ArtifactFailedReason, "source GitRepository '%s' not found", key)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read source %s: %w", key, err)
+	}
+	if repo.Status.Artifact == nil {
+		return nil, fault(meta.ArtifactFailedReason, "source GitRepository '%s' has no artifact yet", key)
+	}
+	return repo.Status.Artifact, nil
+}

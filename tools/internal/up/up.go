@@ -1,0 +1,169 @@
+// Package up runs all services of Sluice in one process: the same code on the same bus, which is embedded.
+package up
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/pflag"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/sluice-cd/sluice/libs/bus"
+	"github.com/sluice-cd/sluice/libs/kube"
+	"github.com/sluice-cd/sluice/libs/seal"
+	"github.com/sluice-cd/sluice/libs/service"
+	"github.com/sluice-cd/sluice/libs/version"
+	applier "github.com/sluice-cd/sluice/services/applier/app"
+	gitwatcher "github.com/sluice-cd/sluice/services/git-watcher/app"
+	renderer "github.com/sluice-cd/sluice/services/manifest-renderer/app"
+)
+
+// Options of `sluice up`.
+type Options struct {
+	service.Config
+	DataDir      string        // JetStream's files, mirrors and keys
+	InstallCRDs  bool          // install or update the custom resource definitions first
+	SyncInterval time.Duration // longest time between a write of the bus and its fsync; 0 syncs every write
+
+	Git    gitwatcher.Config
+	Render renderer.Config
+	Apply  applier.Config
+}
+
+// DefaultOptions returns the settings for one machine.
+func DefaultOptions() *Options {
+	o := &Options{InstallCRDs: true, Git: gitwatcher.DefaultConfig(), Render: renderer.DefaultConfig(), Apply: applier.DefaultConfig()}
+	o.Git.ArtifactAddr, o.Git.ArtifactURL = "127.0.0.1:0", ""
+	return o
+}
+
+// AddFlags defines a flag for each setting.
+func (o *Options) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.Kubeconfig, "kubeconfig", os.Getenv("KUBECONFIG"), "kubeconfig file; empty for the pod's service account")
+	f.StringVar(&o.DataDir, "data-dir", "", "directory for JetStream's files, mirrors of repositories and keys")
+	f.BoolVar(&o.InstallCRDs, "install-crds", o.InstallCRDs, "install or update the custom resource definitions")
+	f.DurationVar(&o.SyncInterval, "sync-interval", 0, "longest time between a write of the bus and its fsync; 0 syncs every write")
+	f.StringVar(&o.WatchLabelSelector, "watch-label-selector", "", "serve only custom resources with these labels")
+	f.BoolVar(&o.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "forbid references between namespaces")
+	f.StringVar(&o.Apply.DefaultServiceAccount, "default-service-account", "", "service account to impersonate where a Kustomization names none")
+	f.BoolVar(&o.Render.StrictSubstitution, "strict-substitution", false, "fail on variables without a value")
+	f.StringVar(&o.MetricsAddr, "metrics-addr", "", "listen address of /metrics, /healthz and /readyz; empty for none")
+	f.StringVar(&o.Git.ArtifactAddr, "artifact-addr", o.Git.ArtifactAddr, "listen address for artifacts over HTTP; empty for none")
+	f.StringVar(&o.Git.ArtifactURL, "artifact-url", o.Git.ArtifactURL, "base URL under which others reach --artifact-addr; empty for the address itself")
+	o.AddLogFlags(f)
+}
+
+// Run runs everything until ctx ends, and says on one line to out when it is ready.
+func Run(ctx context.Context, o *Options, out io.Writer) error {
+	log, err := o.Logger()
+	if err != nil {
+		return err
+	}
+	ctrllog.SetLogger(logr.FromSlogHandler(log.Handler()))
+	o.Git.DataDir = filepath.Join(o.DataDir, "git")
+	key := filepath.Join(o.DataDir, "keys", "seal.key")
+	if err := seal.EnsureKeyFile(key); err != nil {
+		return err
+	}
+	o.Render.SealKeyFile, o.Apply.SealKeyFile = key, key
+	server, err := bus.StartEmbedded(bus.EmbeddedOptions{Dir: filepath.Join(o.DataDir, "bus"), SyncInterval: o.SyncInterval, Log: log})
+	if err != nil {
+		return err
+	}
+	defer server.Stop()
+	env, closeEnv, err := connect(ctx, o, server)
+	if err != nil {
+		return ignoreEnd(ctx, err)
+	}
+	defer closeEnv()
+	if o.InstallCRDs {
+		if err := installCRDs(ctx, env.Cluster); err != nil {
+			return ignoreEnd(ctx, err)
+		}
+	}
+	return ignoreEnd(ctx, runServices(ctx, o, env, out))
+}
+
+func ignoreEnd(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func connect(ctx context.Context, o *Options, server *bus.Embedded) (*service.Env, func(), error) {
+	log, err := o.Logger()
+	if err != nil {
+		return nil, nil, err
+	}
+	holder := service.Holder("sluice")
+	tracer, flush, err := service.NewTracer(ctx, "sluice")
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := bus.Connect(ctx, bus.Options{Name: holder, InProcess: server, Log: log})
+	if err != nil {
+		return nil, nil, err
+	}
+	cluster, err := kube.Connect(kube.Options{
+		Kubeconfig: o.Kubeconfig, WatchLabelSelector: o.WatchLabelSelector, UserAgent: "sluice/" + version.Version, Sharers: 3, Log: log,
+	})
+	if err != nil {
+		conn.Close()
+		return nil, nil, err
+	}
+	env := service.NewEnv(service.Deps{
+		Log: log, Registry: service.NewRegistry(), Tracer: tracer, Bus: conn, Cluster: cluster, NoCrossNamespaceRefs: o.NoCrossNamespaceRefs,
+	}, holder)
+	return env, func() { conn.Close(); flush() }, nil
+}
+
+// runServices runs the services side by side; the first that fails ends the others.
+func runServices(ctx context.Context, o *Options, env *service.Env, out io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	runs := map[string]func(context.Context, *service.Env) error{
+		"git-watcher":       func(ctx context.Context, e *service.Env) error { return gitwatcher.Run(ctx, e, o.Git) },
+		"manifest-renderer": func(ctx context.Context, e *service.Env) error { return renderer.Run(ctx, e, o.Render) },
+		"applier":           func(ctx context.Context, e *service.Env) error { return applier.Run(ctx, e, o.Apply) },
+	}
+	probes := &service.Probes{}
+	stopProbes, err := service.Serve(o.MetricsAddr, env.Registry, probes, env.Log)
+	if err != nil {
+		return err
+	}
+	defer stopProbes()
+	var waiting, running sync.WaitGroup
+	waiting.Add(len(runs))
+	errs := make(chan error, len(runs))
+	for name, run := range runs {
+		own := *env
+		own.Log = env.Log.With("service", name)
+		own.Ready = sync.OnceFunc(waiting.Done)
+		running.Go(func() {
+			if err := run(ctx, &own); err != nil {
+				errs <- fmt.Errorf("%s: %w", name, err)
+				cancel()
+			}
+		})
+	}
+	go func() {
+		waiting.Wait()
+		probes.Ready(env.Bus.Healthy)
+		fmt.Fprintf(out, "ready: sluice %s serves %s from %s\n", version.Version, env.Cluster.Config.Host, o.DataDir)
+	}()
+	running.Wait()
+	close(errs)
+	var all []error
+	for err := range errs {
+		all = append(all, err)
+	}
+	return errors.Join(all...)
+}
