@@ -18,7 +18,8 @@ LDFLAGS := -s -w -X github.com/sluice-cd/sluice/libs/version.Version=$(VERSION)
 
 SERVICES := git-watcher manifest-renderer applier
 PROGRAMS := $(addprefix bin/,sluice $(SERVICES))
-MODULES  := $(patsubst %/go.mod,%,$(shell git ls-files '*go.mod'))
+MODULES := $(patsubst %/go.mod,%,$(shell git ls-files '*go.mod'))
+WORKSPACE_GO := $(shell sed -n "s/^go //p" go.work)
 
 # Tools are built into the cache, which costs nothing when they are up to date.
 TOOLS := $(CURDIR)/.cache/tools
@@ -86,12 +87,14 @@ check-format: # gofmt has nothing to say
 	if [ -n "$$files" ]; then echo "not formatted, run gofmt -w on:"; echo "$$files"; exit 1; fi
 
 .PHONY: check-tidy
-check-tidy: # go mod tidy would change nothing, in no module
+check-tidy: # go mod tidy would change nothing, and no module asks for another Go than the workspace
 	@failed=; \
 	for module in $(MODULES); do \
 	  GOWORK=off $(GO) -C $$module mod tidy -diff || failed="$$failed $$module"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "not tidy, run make tidy:$$failed"; exit 1; fi
+	@$(GO) list -m -f "{{if ne .GoVersion \"$(WORKSPACE_GO)\"}}{{.Path}} asks for Go {{.GoVersion}}, go.work for $(WORKSPACE_GO){{end}}" | \
+	{ ! grep . ; }
 
 .PHONY: check-proto
 check-proto: $(BUF) # the wire types keep their style and break nobody
