@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,7 @@ import (
 
 	"github.com/fluxcd/pkg/apis/meta"
 	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/api/resmap"
+	"sigs.k8s.io/kustomize/api/resource"
 	kustypes "sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 
@@ -96,59 +97,68 @@ func (b *build) variables() (substitute.Variables, error) {
 }
 
 // resources are what the directory holds, not yet substituted.
-func (b *build) resources() (resmap.ResMap, error) {
+func (b *build) resources() ([]*resource.Resource, error) {
 	name, data, err := b.kustomizationFile()
 	if err != nil {
 		return nil, err
 	}
-	var k *kustypes.Kustomization
 	if name != "" {
-		k, err = parseKustomization(name, data)
-	} else {
-		var found []string
-		if found, err = b.scan(); err == nil && b.isPlain(found) {
-			return b.readPlain(found)
+		k, err := parseKustomization(name, data)
+		if err != nil {
+			return nil, err
 		}
-		name, k = path.Join(b.dir, kustomizationNames[0]), overFiles(found)
+		return b.kustomize(name, k)
 	}
+	found, err := b.scan()
 	if err != nil {
 		return nil, err
 	}
-	return b.kustomize(name, k)
+	if b.isPlain(found) {
+		resources, err := b.readPlain(found)
+		if !errors.Is(err, errNotPlain) {
+			return resources, err
+		}
+	}
+	return b.kustomize(path.Join(b.dir, kustomizationNames[0]), overFiles(found))
 }
 
 // kustomize runs a kustomize build of the kustomization after the changes that
 // the spec asks for.
-func (b *build) kustomize(name string, k *kustypes.Kustomization) (m resmap.ResMap, err error) {
+func (b *build) kustomize(name string, k *kustypes.Kustomization) (resources []*resource.Resource, err error) {
 	if err := b.amend(k); err != nil {
 		return nil, err
 	}
 	if k.CheckEmpty() != nil {
-		return resmap.New(), nil
+		return nil, nil
 	}
 	data, err := marshalKustomization(k)
 	if err != nil {
 		return nil, err
 	}
 	b.view.Overlay(name, data)
+	b.sources = nil
 	fs := b.view.FileSystem()
-	withSchema(b.ownSchema, func() { m, err = krustyRun(fs, path.Join(tree.Root, b.dir)) })
-	return m, err
+	withSchema(b.ownSchema, func() { resources, err = krustyRun(fs, path.Join(tree.Root, b.dir)) })
+	return resources, err
 }
 
 // krustyRun is kustomize's build with bases anywhere in the tree and without
 // any plugin that is not built in.
-func krustyRun(fs filesys.FileSystem, dir string) (m resmap.ResMap, err error) {
+func krustyRun(fs filesys.FileSystem, dir string) (resources []*resource.Resource, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			m, err = nil, failed("kustomize crashed on this source (%T)", p)
+			resources, err = nil, failed("kustomize crashed on this source (%T)", p)
 		}
 	}()
-	return krusty.MakeKustomizer(&krusty.Options{
+	m, err := krusty.MakeKustomizer(&krusty.Options{
 		Reorder:          krusty.ReorderOptionNone,
 		LoadRestrictions: kustypes.LoadRestrictionsNone,
 		PluginConfig:     kustypes.DisabledPluginConfig(),
 	}).Run(fs, dir)
+	if err != nil {
+		return nil, err
+	}
+	return m.Resources(), nil
 }
 
 // explain turns what ended the build into an *Error with its read-set, unless
@@ -165,9 +175,10 @@ func (b *build) explain(err error) error {
 		err = failed("the build reads too much: more than %d lookups or %d bytes", b.limits.Lookups, b.limits.ReadBytes)
 	}
 	e, ok := errors.AsType[*Error](err)
-	if !ok && b.vet.invalid != nil {
-		e = b.vet.invalid
-	} else if !ok {
+	if !ok {
+		e = cmp.Or(b.vet.invalid, b.diagnosis())
+	}
+	if e == nil {
 		e = &Error{Reason: meta.BuildFailedReason, Message: fmt.Sprintf("kustomize build failed: %s", b.redact(err.Error()))}
 	}
 	e.ReadSet = b.view.ReadSet()

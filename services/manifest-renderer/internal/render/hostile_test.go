@@ -138,7 +138,7 @@ patches: [{patch: '[{op: replace, path: /path, value: "https://example.org"}]', 
 				spec.Components = []string{"https://example.org/component"}
 			}
 			e := files.failure(t, Request{Spec: spec})
-			if !strings.Contains(e.Message, "remote") && !strings.Contains(e.Message, "may only list") {
+			if !strings.Contains(e.Message, "remote") && !strings.Contains(e.Message, "may only list") && !strings.Contains(e.Message, "must be local") {
 				t.Errorf("got %v", e)
 			}
 		})
@@ -247,12 +247,14 @@ func TestHarmfulInput(t *testing.T) {
 		"a large object":               {plain(configMap + "data: {a: " + strings.Repeat("a", 5<<20) + "}\n"), "too large"},
 		"a name twice":                 {source{"a.yaml": configMap, "b.yaml": configMap}, "b.yaml: ConfigMap/a: defined already in a.yaml"},
 		"a name twice, kustomized":     {source{"kustomization.yaml": "resources: [a.yaml, b.yaml]\n", "a.yaml": configMap, "b.yaml": configMap}, "already registered id"},
-		"a generated name":             {plain("apiVersion: v1\nkind: ConfigMap\nmetadata: {generateName: a-}\n"), "a.yaml"},
-		"no kind":                      {plain("apiVersion: v1\nmetadata: {name: a}\n"), "a.yaml: missing kind"},
+		"a generated name":             {plain("apiVersion: v1\nkind: ConfigMap\nmetadata: {generateName: a-}\n"), "a.yaml:1: ConfigMap: metadata.generateName"},
+		"no name":                      {plain(configMap + "---\napiVersion: v1\nkind: Service\nmetadata: {}\n"), "a.yaml:5: Service: metadata.name is missing"},
+		"no name, kustomized":          {kustomized(configMap + "---\napiVersion: v1\nkind: Service\nmetadata: {}\n"), "a.yaml:5: Service: metadata.name is missing"},
+		"no kind":                      {plain("apiVersion: v1\nmetadata: {name: a}\n"), "a.yaml:1: kind is missing"},
 		"no apiVersion":                {plain("kind: ConfigMap\nmetadata: {name: a}\n"), "a.yaml: ConfigMap/a: apiVersion"},
-		"no object":                    {plain("just text\n"), "a.yaml"},
-		"broken YAML":                  {plain("a: b\n---\na: [b\nc: d\n"), "a.yaml:4: invalid YAML"},
-		"broken YAML, kustomized":      {kustomized("a: [b\nc: d\n"), "a.yaml:2: invalid YAML"},
+		"no object":                    {plain("just text\n"), "a.yaml:1: this is no Kubernetes object"},
+		"broken YAML":                  {plain("a: b\n---\na: [b\nc: d\n"), "a.yaml:3: invalid YAML: did not find expected"},
+		"broken YAML, kustomized":      {kustomized("a: [b\nc: d\n"), "a.yaml:2: invalid YAML: did not find expected"},
 		"a field that is none":         {source{"kustomization.yaml": "resouces: []\n"}, `kustomization.yaml: invalid kustomization: unknown field "resouces"`},
 		"a field that is none, below":  {source{"kustomization.yaml": "resources: [a]\n", "a/kustomization.yaml": "nope: []\n"}, `a/kustomization.yaml: invalid kustomization: unknown field "nope"`},
 		"two kustomization files":      {source{"kustomization.yaml": "resources: [a]\n", "a/kustomization.yaml": "namePrefix: a\n", "a/Kustomization": "namePrefix: a\n"}, "multiple kustomization files under: a"},

@@ -52,15 +52,21 @@ func invalidYAML(err error) *Error {
 	if _, after, ok := strings.Cut(message, ": "); ok {
 		message = after
 	}
-	if strings.ContainsAny(message, "`\"'\n") {
+	if strings.ContainsAny(message, "`\n") {
 		message = "syntax error"
 	}
 	e := failed("invalid YAML: %s", message)
 	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
 		e.Line, _ = strconv.Atoi(m[1])
 	}
+	if fromZero.MatchString(message) {
+		e.Line++
+	}
 	return e
 }
+
+// fromZero are the messages for which the parser counts lines from zero.
+var fromZero = regexp.MustCompile(`^did not find expected (<|node content|'-' indicator|key|',' or)`)
 
 // nodeCheck walks one document as it will be when all aliases are replaced by
 // copies, without making the copies.

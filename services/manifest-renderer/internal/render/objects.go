@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/kustomize/api/resmap"
 	"sigs.k8s.io/kustomize/api/resource"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
@@ -26,12 +25,12 @@ const decryptKey = "kustomize.toolkit.fluxcd.io/decrypt"
 
 // finish turns built resources into the result: variables replaced, metadata
 // set, sorted, written.
-func (b *build) finish(m resmap.ResMap) (*Result, error) {
-	if m.Size() > b.limits.Objects {
-		return nil, failed("%d objects, at most %d are allowed", m.Size(), b.limits.Objects)
+func (b *build) finish(resources []*resource.Resource) (*Result, error) {
+	if n := len(resources); n > b.limits.Objects {
+		return nil, failed("%d objects, at most %d are allowed", n, b.limits.Objects)
 	}
-	objects := make([]*unstructured.Unstructured, 0, m.Size())
-	for _, r := range m.Resources() {
+	objects := make([]*unstructured.Unstructured, 0, len(resources))
+	for _, r := range resources {
 		o, err := b.object(r)
 		if err != nil {
 			return nil, b.at(r, err)

@@ -27,6 +27,7 @@ type vet struct {
 	invalid        *Error          // about a kustomization file that cannot be parsed
 	loader         string          // the directory that plugins load files from
 	plugins        map[string]bool // directories of plugin configurations seen
+	manifestNames  []string        // of the files named as resources
 	growth         growth
 }
 
@@ -129,6 +130,7 @@ func sources(g kustypes.GeneratorArgs) []string {
 func (v *vet) manifests(dir string, k *kustypes.Kustomization) error {
 	for _, value := range slices.Concat(k.Resources, k.Bases) {
 		if name, ok := v.file(dir, value); ok {
+			v.manifestNames = append(v.manifestNames, name)
 			if err := v.manifest(name); err != nil {
 				return err
 			}
