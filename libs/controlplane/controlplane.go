@@ -5,7 +5,13 @@ import (
 	"sync"
 
 	"k8s.io/client-go/rest"
+
+	"github.com/sluice-cd/sluice/libs/process"
 )
+
+// stdinVariable tells a program of tools/controlplane to end when its standard
+// input does, which is when this process has ended.
+const stdinVariable = "SLUICE_CONTROLPLANE_STDIN"
 
 // ErrGiven says that a control plane was given, not started here, so it cannot
 // be stopped or looked into.
@@ -25,9 +31,9 @@ type ControlPlane struct {
 	config     *rest.Config
 
 	mu        sync.Mutex // guards the servers
-	etcd      *process
-	apiServer *process
-	clients   []*process // controller manager and scheduler
+	etcd      *process.Process
+	apiServer *process.Process
+	clients   []*process.Process // controller manager and scheduler
 	stopped   bool
 }
 

@@ -20,7 +20,7 @@ func (c *ControlPlane) LogTail() string {
 	}
 	var tails []string
 	for _, name := range []string{etcdProgram, apiServerProgram, controllerManagerProgram, schedulerProgram} {
-		if path := logFile(c.dir, name); isFile(path) {
+		if path := filepath.Join(c.dir, name+".log"); isFile(path) {
 			tails = append(tails, logTail(path))
 		}
 	}

@@ -35,14 +35,18 @@ func TestServerEndsWithItsStandardInput(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := &process{name: etcdProgram, cmd: cmd, done: make(chan struct{})}
-	go func() { p.err = cmd.Wait(); close(p.done) }()
-	if err := p.until(t.Context(), c.etcdReady); err != nil {
-		t.Fatal(err)
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for c.etcdReady(t.Context()) != nil {
+		select {
+		case err := <-ended:
+			t.Fatalf("etcd ended before it was ready: %v", err)
+		case <-time.After(readyPoll):
+		}
 	}
 	stdin.Close()
 	select {
-	case <-p.done:
+	case <-ended:
 	case <-time.After(10 * time.Second):
 		t.Error("etcd runs on after the end of its standard input")
 	}
@@ -52,26 +56,5 @@ func TestStartOfAMissingProgram(t *testing.T) {
 	_, err := Start(t.Context(), Options{Assets: Assets{MultiCall: "/no/such/program"}})
 	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error = %v, want one that says the program is missing", err)
-	}
-}
-
-func TestKillOfAServerThatDoesNotEnd(t *testing.T) {
-	p, err := startProcess(t.TempDir(), "stubborn", []string{"/bin/sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	trapped := func() bool { text, err := readTail(p.log); return err == nil && text == "ready\n" }
-	for !trapped() {
-		select {
-		case <-p.done:
-			t.Fatal("the server ended by itself")
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-	if err := p.stop(100 * time.Millisecond); err != nil {
-		t.Fatal(err)
-	}
-	if !p.ended() {
-		t.Error("the server still runs")
 	}
 }

@@ -9,6 +9,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/sluice-cd/sluice/libs/process"
 )
 
 // ErrEnded says that a server ended while it was to start or to serve.
@@ -19,7 +21,7 @@ const readyPoll = 25 * time.Millisecond
 
 // until asks check again and again, until it is content, the server ends or
 // the context does.
-func (p *process) until(ctx context.Context, check func(context.Context) error) error {
+func until(ctx context.Context, p *process.Process, check func(context.Context) error) error {
 	ticker := time.NewTicker(readyPoll)
 	defer ticker.Stop()
 	for {
@@ -28,10 +30,10 @@ func (p *process) until(ctx context.Context, check func(context.Context) error) 
 			return nil
 		}
 		select {
-		case <-p.done:
-			return fmt.Errorf("%s: %w: %w", p.name, ErrEnded, p.err)
+		case <-p.Done():
+			return fmt.Errorf("%s: %w: %w", p.Name, ErrEnded, p.Err())
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %w: %w", p.name, ctx.Err(), last)
+			return fmt.Errorf("wait for %s: %w: %w", p.Name, ctx.Err(), last)
 		case <-ticker.C:
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/sluice-cd/sluice/libs/process"
 )
 
 // StartOrUse returns the cluster that the options or EnvKubeconfig name, or
@@ -119,17 +121,19 @@ func (c *ControlPlane) startClients(ctx context.Context) error {
 
 // launch starts one server and waits until it is ready. When it does not get
 // ready it is killed, and the error has the end of its log.
-func (c *ControlPlane) launch(ctx context.Context, name string, flags []string, ready func(context.Context) error) (*process, error) {
+func (c *ControlPlane) launch(ctx context.Context, name string, flags []string, ready func(context.Context) error) (*process.Process, error) {
 	command, err := c.options.Assets.command(name)
 	if err != nil {
 		return nil, err
 	}
-	p, err := startProcess(c.dir, name, append(command, flags...))
+	p, err := process.Start(process.Options{
+		Name: name, Dir: c.dir, Command: append(command, flags...), Env: []string{stdinVariable + "=1"},
+	})
 	if err != nil {
 		return nil, err
 	}
-	if err := p.until(ctx, ready); err != nil {
-		return nil, errors.Join(fmt.Errorf("%w\n%s", err, logTail(p.log)), p.kill())
+	if err := until(ctx, p, ready); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w\n%s", err, logTail(p.Log)), p.Kill())
 	}
 	return p, nil
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/sluice-cd/sluice/libs/process"
 )
 
 // stopGrace is how long a server has to end before it is killed.
@@ -34,11 +36,11 @@ func (c *ControlPlane) Stop() error {
 
 // stopServer kills at once where the data go too: an API server takes a second
 // to end by itself.
-func (c *ControlPlane) stopServer(p *process) error {
+func (c *ControlPlane) stopServer(p *process.Process) error {
 	if c.temporary {
-		return p.kill()
+		return p.Kill()
 	}
-	return errors.Join(p.resume(), p.stop(stopGrace))
+	return errors.Join(p.Resume(), p.Stop(stopGrace))
 }
 
 // StopAPIServer ends the API server and leaves etcd and the others running, as
@@ -52,7 +54,7 @@ func (c *ControlPlane) StopAPIServer() error {
 	if c.apiServer == nil {
 		return nil
 	}
-	err := errors.Join(c.apiServer.resume(), c.apiServer.stop(stopGrace))
+	err := errors.Join(c.apiServer.Resume(), c.apiServer.Stop(stopGrace))
 	c.apiServer = nil
 	return err
 }
@@ -69,7 +71,7 @@ func (c *ControlPlane) StartAPIServer(ctx context.Context) error {
 	if c.stopped {
 		return fmt.Errorf("start the API server: the control plane is stopped")
 	}
-	if c.apiServer != nil && !c.apiServer.ended() {
+	if c.apiServer != nil && !c.apiServer.Ended() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.options.startTimeout())

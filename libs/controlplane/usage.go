@@ -1,5 +1,7 @@
 package controlplane
 
+import "github.com/sluice-cd/sluice/libs/process"
+
 // Usage is what one server has used so far.
 type Usage struct {
 	// PID is the server's process id.
@@ -17,7 +19,7 @@ type Usage struct {
 func (c *ControlPlane) PIDs() map[string]int {
 	pids := make(map[string]int)
 	for _, p := range c.running() {
-		pids[p.name] = p.pid()
+		pids[p.Name] = p.PID()
 	}
 	return pids
 }
@@ -27,11 +29,11 @@ func (c *ControlPlane) PIDs() map[string]int {
 func (c *ControlPlane) Usage() (map[string]Usage, error) {
 	usages := make(map[string]Usage)
 	for _, p := range c.running() {
-		usage, err := readUsage(p.pid())
+		usage, err := readUsage(p.PID())
 		if err != nil {
 			return nil, err
 		}
-		usages[p.name] = usage
+		usages[p.Name] = usage
 	}
 	return usages, nil
 }
@@ -50,12 +52,12 @@ func (c *ControlPlane) CPUSeconds() (float64, error) {
 	return seconds, nil
 }
 
-func (c *ControlPlane) running() []*process {
+func (c *ControlPlane) running() []*process.Process {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var running []*process
-	for _, p := range append([]*process{c.etcd, c.apiServer}, c.clients...) {
-		if p != nil && !p.ended() {
+	var running []*process.Process
+	for _, p := range append([]*process.Process{c.etcd, c.apiServer}, c.clients...) {
+		if p != nil && !p.Ended() {
 			running = append(running, p)
 		}
 	}

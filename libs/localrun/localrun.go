@@ -1,0 +1,232 @@
+// Package localrun runs an installation of Sluice on this machine as it runs in a cluster: the bus and each replica of each service
+// as a process of its own. The demo, the end-to-end tests and the benchmarks stand on it.
+package localrun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/sluice-cd/sluice/libs/process"
+	"github.com/sluice-cd/sluice/libs/seal"
+)
+
+// Services are the programs of an installation.
+var Services = []string{"git-watcher", "manifest-renderer", "applier"}
+
+// Options say where programs and data are.
+type Options struct {
+	BinDir     string // holds sluice and the services
+	Dir        string // data, keys and logs; must exist
+	Kubeconfig string
+	LogLevel   string   // of the services; default info
+	Flags      []string // more flags for every service
+	// ServiceFlags are more flags for one service, by name.
+	ServiceFlags map[string][]string
+	// Output gets the log of each service beside its file, by name; may be nil.
+	Output func(service string) io.Writer
+	// SyncInterval of the bus, as --sync-interval; 0 syncs every write.
+	SyncInterval time.Duration
+}
+
+// Installation is a running bus with any number of replicas of each service.
+type Installation struct {
+	options Options
+	busPort int
+	busDir  string
+
+	mu       sync.Mutex
+	bus      *process.Process
+	replicas []*Replica
+	count    map[string]int
+}
+
+// Replica is one process of a service.
+type Replica struct {
+	*process.Process
+	Service string
+	metrics string
+}
+
+// New prepares an installation; nothing runs yet.
+func New(o Options) (*Installation, error) {
+	if o.LogLevel == "" {
+		o.LogLevel = "info"
+	}
+	if err := seal.EnsureKeyFile(filepath.Join(o.Dir, "seal.key")); err != nil {
+		return nil, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	return &Installation{options: o, busPort: port, busDir: filepath.Join(o.Dir, "bus"), count: map[string]int{}}, nil
+}
+
+// Start starts the bus and one replica of each service, and returns when all are ready.
+func Start(ctx context.Context, o Options) (*Installation, error) {
+	i, err := New(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := i.StartBus(); err != nil {
+		return nil, err
+	}
+	for _, service := range Services {
+		if _, err := i.StartReplica(service); err != nil {
+			i.Stop()
+			return nil, err
+		}
+	}
+	if err := i.WaitReady(ctx); err != nil {
+		i.Stop()
+		return nil, err
+	}
+	return i, nil
+}
+
+// NATSURL is the address of the bus.
+func (i *Installation) NATSURL() string { return fmt.Sprintf("nats://127.0.0.1:%d", i.busPort) }
+
+// StartBus starts the bus on the same address and files as before.
+func (i *Installation) StartBus() error {
+	p, err := process.Start(process.Options{
+		Name: "nats-server", Dir: i.options.Dir, Output: i.output("nats-server"),
+		Command: []string{filepath.Join(i.options.BinDir, "sluice"), "nats-server", "--data-dir", i.busDir, "--addr", fmt.Sprintf("127.0.0.1:%d", i.busPort),
+			"--sync-interval", i.options.SyncInterval.String()},
+	})
+	if err != nil {
+		return err
+	}
+	i.mu.Lock()
+	i.bus = p
+	i.mu.Unlock()
+	return nil
+}
+
+// Bus is the process of the bus.
+func (i *Installation) Bus() *process.Process {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.bus
+}
+
+// WipeBus removes what the bus holds; it must not be running.
+func (i *Installation) WipeBus() error { return os.RemoveAll(i.busDir) }
+
+// StartReplica starts one more replica of a service. It does not wait for it to be ready.
+func (i *Installation) StartReplica(service string) (*Replica, error) {
+	metrics, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	i.mu.Lock()
+	i.count[service]++
+	name := fmt.Sprintf("%s-%d", service, i.count[service])
+	i.mu.Unlock()
+	r := &Replica{Service: service, metrics: fmt.Sprintf("127.0.0.1:%d", metrics)}
+	r.Process, err = process.Start(process.Options{Name: name, Dir: i.options.Dir, Command: i.command(r, name), Output: i.output(name)})
+	if err != nil {
+		return nil, err
+	}
+	i.mu.Lock()
+	i.replicas = append(i.replicas, r)
+	i.mu.Unlock()
+	return r, nil
+}
+
+func (i *Installation) command(r *Replica, name string) []string {
+	o := i.options
+	command := []string{filepath.Join(o.BinDir, r.Service), "--nats-url", i.NATSURL(), "--kubeconfig", o.Kubeconfig,
+		"--metrics-addr", r.metrics, "--log-level", o.LogLevel}
+	if r.Service == "git-watcher" {
+		command = append(command, "--data-dir", filepath.Join(o.Dir, name+"-mirrors"), "--artifact-addr", "127.0.0.1:0", "--artifact-url", "")
+	} else {
+		command = append(command, "--seal-key-file", filepath.Join(o.Dir, "seal.key"))
+	}
+	return append(append(command, o.Flags...), o.ServiceFlags[r.Service]...)
+}
+
+func (i *Installation) output(name string) io.Writer {
+	if i.options.Output == nil {
+		return nil
+	}
+	return i.options.Output(name)
+}
+
+// Replicas are the replicas of a service that run now; of all services when it is empty.
+func (i *Installation) Replicas(service string) []*Replica {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	var running []*Replica
+	for _, r := range i.replicas {
+		if !r.Ended() && (service == "" || r.Service == service) {
+			running = append(running, r)
+		}
+	}
+	return running
+}
+
+// WaitReady returns when every replica that runs takes work.
+func (i *Installation) WaitReady(ctx context.Context) error {
+	for _, r := range i.Replicas("") {
+		if err := r.WaitReady(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WaitReady returns when the replica takes work, or with an error when it ends before.
+func (r *Replica) WaitReady(ctx context.Context) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		response, err := http.Get("http://" + r.metrics + "/readyz")
+		if err == nil {
+			response.Body.Close()
+			if response.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w; see %s", r.Name, ctx.Err(), r.Log)
+		case <-r.Done():
+			return fmt.Errorf("%s ended: %w; see %s", r.Name, errors.Join(r.Err()), r.Log)
+		case <-tick.C:
+		}
+	}
+}
+
+// MetricsURL is where the replica's metrics are.
+func (r *Replica) MetricsURL() string { return "http://" + r.metrics + "/metrics" }
+
+// Stop stops all services in an orderly way, then the bus.
+func (i *Installation) Stop() {
+	var all sync.WaitGroup
+	for _, r := range i.Replicas("") {
+		all.Go(func() { _ = r.Resume(); _ = r.Process.Stop(10 * time.Second) })
+	}
+	all.Wait()
+	if bus := i.Bus(); bus != nil && !bus.Ended() {
+		_ = bus.Resume()
+		_ = bus.Stop(10 * time.Second)
+	}
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
