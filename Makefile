@@ -90,7 +90,7 @@ check-format: # gofmt has nothing to say
 check-tidy: # go mod tidy would change nothing, and no module asks for another Go than the workspace
 	@failed=; \
 	for module in $(MODULES); do \
-	  GOWORK=off $(GO) -C $$module mod tidy -diff || failed="$$failed $$module"; \
+	  GOWORK=off $(GO) -C $$module mod tidy -diff >/dev/null || failed="$$failed $$module"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "not tidy, run make tidy:$$failed"; exit 1; fi
 	@$(GO) list -m -f "{{if ne .GoVersion \"$(WORKSPACE_GO)\"}}{{.Path}} asks for Go {{.GoVersion}}, go.work for $(WORKSPACE_GO){{end}}" | \
