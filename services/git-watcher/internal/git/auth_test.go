@@ -254,6 +254,18 @@ func TestRedirects(t *testing.T) {
 		t.Errorf("%d requests reached the other host", n)
 	}
 
+	// What was learned without credentials does not lead them away later.
+	src := Source{URL: forward.URL + "/app.git", Ref: Ref{Branch: "main"}, CredentialID: "team/secret"}
+	_, err = w.tryFiles(t.Context(), src, Selection{})
+	w.do(err)
+	w.server.ResetRequests()
+	src.Auth = Auth{Username: "jane", Password: secret}
+	_, err = w.tryFiles(t.Context(), src, Selection{})
+	wantError(t, err, ErrRedirect, "another host")
+	if n := len(w.server.Requests()); n > 0 {
+		t.Errorf("%d requests with credentials reached the other host", n)
+	}
+
 	// Within one host, as servers do for a name without .git.
 	w.server.SetHook(func(writer http.ResponseWriter, r *http.Request) bool {
 		if strings.HasPrefix(r.URL.Path, "/old") {

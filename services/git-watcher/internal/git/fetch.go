@@ -70,7 +70,7 @@ func (r *Resolved) replace(found error) error {
 
 // open reads the commit from the mirror.
 func (r *Resolved) open(ctx context.Context) (*Snapshot, error) {
-	reader := openObjects(r.mirror.dir, r.mirror.generation)
+	reader := r.mirror.objects()
 	r.readers = append(r.readers, reader)
 	commit, err := readCommit(ctx, reader, r.target.commit)
 	if err == nil && r.target.want != r.target.commit {

@@ -297,6 +297,9 @@ func TestDamagedMirrors(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, changed %v", name, changed), func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, gittest.Options{})
+				if changed { // contents in memory must not make it worse
+					w.mirrors = w.openCached(Limits{}, 1<<20)
+				}
 				w.write("a", "1", "big", noise(4, 50_000))
 				w.fetch(Ref{Branch: "main"})
 				w.write("a", "2")

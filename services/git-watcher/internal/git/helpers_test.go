@@ -41,9 +41,15 @@ func newWorld(t *testing.T, o gittest.Options) *world {
 	return w
 }
 
+// open opens the mirrors without a cache of contents, so that everything comes
+// from the disk.
 func (w *world) open(limits Limits) *Mirrors {
+	return w.openCached(limits, 1)
+}
+
+func (w *world) openCached(limits Limits, cache int64) *Mirrors {
 	w.Helper()
-	m, err := NewMirrors(Options{Dir: w.dir, Limits: limits, Logger: slog.New(slog.NewTextHandler(w.Output(), nil))})
+	m, err := NewMirrors(Options{Dir: w.dir, Limits: limits, CacheBytes: cache, Logger: slog.New(slog.NewTextHandler(w.Output(), nil))})
 	if err != nil {
 		w.Fatal(err)
 	}

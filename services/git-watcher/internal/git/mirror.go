@@ -35,6 +35,7 @@ const (
 type mirror struct {
 	dir    string
 	limits Limits
+	known  *contentCache
 	turn   chan struct{}
 	// generation counts how often the directory was thrown away.
 	generation int
@@ -44,8 +45,8 @@ type mirror struct {
 	server *wire.Server
 }
 
-func newMirror(dir string, limits Limits) *mirror {
-	return &mirror{dir: dir, limits: limits, turn: make(chan struct{}, 1)}
+func newMirror(dir string, limits Limits, known *contentCache) *mirror {
+	return &mirror{dir: dir, limits: limits, known: known, turn: make(chan struct{}, 1)}
 }
 
 // lock waits for the turn.

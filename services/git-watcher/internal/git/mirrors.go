@@ -19,6 +19,10 @@ type Options struct {
 	// Dir holds the mirrors, one directory each. It is created when missing.
 	Dir    string
 	Limits Limits
+	// CacheBytes is the memory for contents of small files and directories, so
+	// that a push costs the reading of what it changes. The default is
+	// DefaultCacheBytes.
+	CacheBytes int64
 	// Logger hears of damaged mirrors; by default nobody does.
 	Logger *slog.Logger
 }
@@ -30,6 +34,7 @@ type Mirrors struct {
 	dir    string
 	limits Limits
 	logger *slog.Logger
+	known  *contentCache
 
 	mu         sync.Mutex
 	mirrors    map[string]*mirror
@@ -41,11 +46,15 @@ func NewMirrors(o Options) (*Mirrors, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create the directory of mirrors: %w", err)
 	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = DefaultCacheBytes
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Mirrors{
 		dir: o.Dir, limits: o.Limits.orDefault(), logger: o.Logger,
+		known:   newContentCache(o.CacheBytes),
 		mirrors: map[string]*mirror{}, transports: map[string]*http.Transport{},
 	}, nil
 }
@@ -67,7 +76,7 @@ func (m *Mirrors) acquire(src Source) *mirror {
 	key := src.mirrorKey()
 	found, ok := m.mirrors[key]
 	if !ok {
-		found = newMirror(filepath.Join(m.dir, key), m.limits)
+		found = newMirror(filepath.Join(m.dir, key), m.limits, m.known)
 		m.mirrors[key] = found
 	}
 	found.users++

@@ -11,36 +11,31 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/cache"
-	"github.com/go-git/go-git/v5/storage/filesystem"
-	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
 )
-
-// cacheBytes is what one reader may keep of the bases of deltas.
-const cacheBytes = 32 * cache.MiByte
 
 // objects reads a mirror as it is now. Reading takes turns, as the library is
 // not safe for more.
 type objects struct {
 	dir        string
 	generation int
+	known      *contentCache
 
 	mu    sync.Mutex
-	store *filesystem.ObjectStorage
+	packs *packs // nil until something is read
 }
 
-func openObjects(dir string, generation int) *objects {
-	dot := dotgit.New(osfs.New(dir, osfs.WithBoundOS()))
-	return &objects{dir: dir, generation: generation, store: filesystem.NewObjectStorageWithOptions(
-		dot, cache.NewObjectLRU(cacheBytes), filesystem.Options{KeepDescriptors: true})}
+func (m *mirror) objects() *objects {
+	return &objects{dir: m.dir, generation: m.generation, known: m.known}
 }
 
 func (o *objects) close() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.store.Close()
+	if o.packs == nil {
+		return nil
+	}
+	return o.packs.close()
 }
 
 // read returns the content of an object of one kind and at most limit bytes. The
@@ -58,37 +53,58 @@ func (o *objects) read(ctx context.Context, kind plumbing.ObjectType, hash strin
 }
 
 // readAny is read for an object of whatever kind.
-func (o *objects) readAny(ctx context.Context, hash string, limit int64) (kind plumbing.ObjectType, content []byte, err error) {
+func (o *objects) readAny(ctx context.Context, hash string, limit int64) (plumbing.ObjectType, []byte, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, nil, err
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: read %s: the reader failed: %v", errDamaged, hash, r)
-		}
-	}()
-	id := plumbing.NewHash(hash)
-	size, err := o.store.EncodedObjectSize(id)
+	key := contentKey{o.dir, hash}
+	if kind, content, ok := o.known.get(key); ok && int64(len(content)) <= limit {
+		return kind, content, nil
+	}
+	object, err := o.load(plumbing.NewHash(hash), limit)
+	if errors.Is(err, ErrTooLarge) {
+		return 0, nil, fmt.Errorf("object %s is %w of %d bytes", hash, err, limit)
+	}
 	if err != nil {
 		return 0, nil, o.damaged(hash, err)
 	}
-	if size > limit {
-		return 0, nil, fmt.Errorf("object %s is %w of %d bytes", hash, ErrTooLarge, limit)
-	}
-	object, err := o.store.EncodedObject(plumbing.AnyObject, id)
-	if err != nil {
-		return 0, nil, o.damaged(hash, err)
-	}
-	content, err = readAll(object)
+	content, err := readAll(object)
 	if err != nil {
 		return 0, nil, o.damaged(hash, err)
 	}
 	if hashOf(object.Type(), content) != hash {
 		return 0, nil, fmt.Errorf("%w: object %s has another content", errDamaged, hash)
 	}
+	o.known.put(key, object.Type(), content)
 	return object.Type(), content, nil
+}
+
+// load takes an object out of its pack.
+func (o *objects) load(id plumbing.Hash, limit int64) (object plumbing.EncodedObject, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the reader failed: %v", r)
+		}
+	}()
+	if o.packs == nil {
+		if o.packs, err = openPacks(o.dir); err != nil {
+			return nil, err
+		}
+	}
+	file, offset, err := o.packs.find(id)
+	if err != nil {
+		return nil, err
+	}
+	size, err := file.GetSizeByOffset(offset)
+	if err != nil {
+		return nil, err
+	}
+	if size > limit {
+		return nil, ErrTooLarge
+	}
+	return file.Get(id)
 }
 
 func (o *objects) damaged(hash string, err error) error {

@@ -29,7 +29,7 @@ func (m *mirror) complete(ctx context.Context, file *contextFile, bases map[stri
 	if err := verifyTrailer(file); err != nil {
 		return err
 	}
-	local := openObjects(m.dir, m.generation)
+	local := m.objects()
 	defer func() { _ = local.close() }()
 	var added bytes.Buffer
 	count := 0

@@ -43,11 +43,18 @@ type httpTransport struct {
 func NewHTTP(o HTTPOptions) *Client {
 	t := &httpTransport{options: o, client: *o.Client, base: trimmed(o.URL)}
 	t.client.CheckRedirect = t.checkRedirect
-	c := &Client{transport: t, server: o.Server, remembers: o.Server != nil}
-	if o.Server != nil {
+	if o.Server != nil && !t.leadsAway(o.Server.base) {
 		t.base = o.Server.base
+		return &Client{transport: t, server: o.Server, remembers: true}
 	}
-	return c
+	return &Client{transport: t}
+}
+
+// leadsAway is true where an earlier client, which had nothing to hide, was led
+// to another host than this one may go to.
+func (t *httpTransport) leadsAway(base string) bool {
+	u, err := url.Parse(base)
+	return err != nil || t.options.Confined && !sameHost(t.options.URL, u)
 }
 
 // trimmed is the address of a repository without a final slash.
