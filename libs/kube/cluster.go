@@ -71,6 +71,7 @@ func RESTConfig(path, userAgent string) (*rest.Config, error) {
 		return nil, fmt.Errorf("find cluster: %w", err)
 	}
 	cfg.QPS, cfg.Burst = -1, -1
+	cfg.WarningHandler = rest.NoWarnings{} // the finalizer is Flux's name, and the server would warn of it at each write
 	cfg.UserAgent = userAgent
 	return cfg, nil
 }
