@@ -12,6 +12,19 @@ import (
 
 const factAckWait = 10 * time.Second
 
+// declareFacts makes the consumer of facts exist. It comes before any full pass: a fact told after an object was looked at must not fall
+// between the two.
+func (s *Stage) declareFacts(ctx context.Context) {
+	for len(s.opts.Facts) > 0 && ctx.Err() == nil {
+		_, err := s.rt.Bus.FactConsumer(ctx, s.Name, s.opts.Facts, factAckWait)
+		if err == nil {
+			return
+		}
+		s.log.Warn("cannot follow facts yet, trying on", "err", err)
+		sleep(ctx, 500*time.Millisecond)
+	}
+}
+
 // followFacts turns facts into triggers of this stage until ctx ends. A fact is acknowledged when its triggers are stored.
 func (s *Stage) followFacts(ctx context.Context) {
 	for ctx.Err() == nil {

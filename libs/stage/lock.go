@@ -38,6 +38,8 @@ type lock struct {
 	name  types.NamespacedName
 	// afterCrash says that the holder before did not free the lock: it died or was cut off.
 	afterCrash bool
+	// gone says that the object does not exist any more: the key shall vanish, too.
+	gone bool
 
 	mu       sync.Mutex // serialises renewals and fenced writes: each needs the latest revision
 	revision uint64
@@ -152,8 +154,12 @@ func (k *lock) release(ctx context.Context) {
 		return
 	}
 	k.lost = true
-	rev, err := k.locks.bus.PutState(ctx, k.key, nil, 0, bus.Condition{Key: k.key, Revision: k.revision})
-	if err == nil {
+	var ttl time.Duration
+	if k.gone {
+		ttl = time.Second
+	}
+	rev, err := k.locks.bus.PutState(ctx, k.key, nil, ttl, bus.Condition{Key: k.key, Revision: k.revision})
+	if err == nil && !k.gone {
 		k.locks.noteFree(k.name, rev)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -143,6 +144,10 @@ func (s *Stage) renewPulls() {
 
 // Trigger wakes an object. It returns at once; the trigger is kept here until the bus has it.
 func (s *Stage) Trigger(ctx context.Context, key types.NamespacedName, hint Hint) {
+	// The trace of all that follows begins here.
+	ctx, span := s.rt.Tracer.Start(ctx, s.Name+" trigger", trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(
+		attribute.String("sluice.object", key.String()), attribute.String("sluice.cause", hint.Cause)))
+	defer span.End()
 	s.outbox.add(key, hint.header(ctx))
 }
 
@@ -183,6 +188,7 @@ func (s *Stage) Ensure(ctx context.Context, keys []types.NamespacedName) error {
 // Run works until ctx ends. Then it takes no more triggers, ends the runs under way, gives their triggers
 // back so that other replicas go on at once, and returns.
 func (s *Stage) Run(ctx context.Context) {
+	s.declareFacts(ctx)
 	var wg sync.WaitGroup
 	for range s.opts.Slots {
 		wg.Go(func() { s.slot(ctx) })
@@ -207,6 +213,7 @@ func (s *Stage) resyncLoop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-s.resync:
+			s.declareFacts(ctx)
 			s.fullPass(ctx, func(keys []types.NamespacedName) error {
 				return s.TriggerAll(ctx, keys, Hint{Cause: "resync"})
 			})

@@ -21,7 +21,7 @@ const (
 	pullWait = 30 * time.Second // how long one request for work stands at the server
 	// busyDelay is when to look again at an object that somebody else holds. The holder looks for newer triggers itself, so
 	// this matters only when it dies.
-	busyDelay = 300 * time.Millisecond
+	busyDelay = 200 * time.Millisecond
 	// crashLimit is how many runs in a row may end with their process before the object is backed off.
 	crashLimit = 3
 )
@@ -97,48 +97,63 @@ func (s *Stage) handle(ctx context.Context, msg jetstream.Msg) {
 		_ = msg.NakWithDelay(busyDelay)
 		return
 	}
-	s.underLock(ctx, msg, key, held)
+	answer := s.underLock(ctx, msg, key, held)
 	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	held.release(release)
+	answer() // after the release, so that whoever gets a trigger given back finds the lock free
 }
 
-// underLock runs the object until no newer trigger stands.
-func (s *Stage) underLock(ctx context.Context, msg jetstream.Msg, key types.NamespacedName, held *lock) {
+// underLock runs the object until no newer trigger stands. It returns how to answer the trigger.
+func (s *Stage) underLock(ctx context.Context, msg jetstream.Msg, key types.NamespacedName, held *lock) (answer func()) {
+	ack := func() { _ = msg.Ack() }
+	later := func(d time.Duration) func() { return func() { _ = msg.NakWithDelay(d) } }
 	meta, err := msg.Metadata()
 	if err != nil {
 		s.log.Error("trigger without metadata", "err", err)
-		return
+		return ack
 	}
 	rec, err := loadRecord(ctx, s.rt.Bus, s.Name, key)
 	if err != nil {
 		s.log.Warn("cannot load record", "object", key.String(), "err", err)
-		_ = msg.NakWithDelay(busyDelay)
-		return
+		return later(busyDelay)
 	}
 	t := newTrigger(meta.Sequence.Stream, meta.Timestamp, msg.Headers())
 	for {
 		if rec.covers(t) {
-			_ = msg.Ack()
-			return
+			return ack
 		}
 		if wait := rec.Budget.take(s.opts.Pace, time.Now()); wait > 0 {
-			_ = msg.NakWithDelay(wait)
-			return
+			return later(wait)
 		}
-		if !s.runOnce(ctx, msg, key, held, rec, t) {
-			return
+		switch s.runOnce(ctx, msg, key, held, rec, t) {
+		case givenBack:
+			return func() { _ = msg.Nak() } // the next replica goes on at once, or when the lock has expired
+		case notConcluded:
+			return later(busyDelay)
+		case gone:
+			return ack
 		}
 		newer, err := s.rt.Bus.LastTrigger(ctx, s.Name, key)
 		if err != nil || newer == nil || newer.Sequence <= t.seq {
-			return // on an error the newer trigger's own delivery brings it
+			return ack // on an error the newer trigger's own delivery brings it
 		}
 		t = newTrigger(newer.Sequence, newer.Time, newer.Header)
 	}
 }
 
-// runOnce does one run and all that follows from it, and says whether the lock is still held and work may go on.
-func (s *Stage) runOnce(ctx context.Context, msg jetstream.Msg, key types.NamespacedName, held *lock, rec *record, t trigger) bool {
+// runEnd is how a run ended for its trigger.
+type runEnd int
+
+const (
+	concluded    runEnd = iota // recorded, with the next run armed
+	gone                       // the object does not exist any more and is forgotten
+	givenBack                  // ended by this process's end or the loss of the lock
+	notConcluded               // done, but the bus did not take the record
+)
+
+// runOnce does one run and records what follows from it.
+func (s *Stage) runOnce(ctx context.Context, msg jetstream.Msg, key types.NamespacedName, held *lock, rec *record, t trigger) runEnd {
 	run := &Run{
 		Key: key, Hint: t.hint, Failures: rec.Failures, bus: s.rt.Bus, stage: s.Name, lock: held, record: rec,
 		Log: s.log.With("object", key.String()),
@@ -146,16 +161,21 @@ func (s *Stage) runOnce(ctx context.Context, msg jetstream.Msg, key types.Namesp
 	result, err := s.execute(ctx, msg, run, t)
 	if ctx.Err() != nil || errors.Is(err, ErrLockLost) || held.guard() != nil {
 		run.Log.Info("run given back", "err", err)
-		_ = msg.Nak() // the next replica goes on at once, or when the lock has expired
-		return false
+		return givenBack
+	}
+	if result.Gone && err == nil {
+		if err := s.forget(ctx, key); err != nil {
+			run.Log.Warn("object cannot be forgotten yet", "err", err)
+			return notConcluded
+		}
+		held.gone = true
+		return gone
 	}
 	if err := s.conclude(ctx, run, t, result, err); err != nil {
 		run.Log.Warn("run cannot be concluded, it comes again", "err", err)
-		_ = msg.NakWithDelay(busyDelay)
-		return false
+		return notConcluded
 	}
-	_ = msg.Ack()
-	return !result.Gone
+	return concluded
 }
 
 // execute calls the handler under a context that ends with the lock, with a span, and with panics caught.
@@ -267,11 +287,8 @@ func (s *Stage) renew(ctx context.Context, run *Run) bool {
 	return true
 }
 
-// conclude records the run, arms the next one, and forgets an object that is gone.
+// conclude arms the next run and records this one.
 func (s *Stage) conclude(ctx context.Context, run *Run, t trigger, result Result, runErr error) error {
-	if result.Gone && runErr == nil {
-		return s.forget(ctx, run.Key)
-	}
 	rec := run.record
 	next := s.nextRun(rec, result, runErr)
 	if next > 0 {
