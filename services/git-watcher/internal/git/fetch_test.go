@@ -371,22 +371,6 @@ func must3(t *testing.T) func(string, error) string {
 	}
 }
 
-func TestFullDisk(t *testing.T) {
-	w := newWorld(t, gittest.Options{})
-	w.write("a", "1")
-	w.fetch(Ref{Branch: "main"})
-	w.write("a", "2")
-	packDirs, err := filepath.Glob(filepath.Join(w.dir, "*", packDir))
-	w.do(err)
-	w.do(os.RemoveAll(packDirs[0]))
-	w.do(os.WriteFile(packDirs[0], nil, 0o400)) // nothing can be written there
-	if _, err = w.resolve(Ref{Branch: "main"}).Fetch(t.Context()); err == nil {
-		t.Skip("the mirror was replaced at once")
-	}
-	w.do(os.RemoveAll(w.dir))
-	w.fetch(Ref{Branch: "main"})
-}
-
 func TestWornMirrorsAreFetchedAfresh(t *testing.T) {
 	w := newWorld(t, gittest.Options{})
 	w.mirrors = w.open(Limits{Packs: 4})
