@@ -1,13 +1,11 @@
 package render
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"path"
+	"strings"
 
-	"github.com/fluxcd/pkg/apis/meta"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/resource"
 	kustypes "sigs.k8s.io/kustomize/api/types"
@@ -43,6 +41,10 @@ func newBuild(ctx context.Context, r *Renderer, t *tree.Tree, req Request, ownSc
 // resources, that of objects at the head of finish.
 func (b *build) run() (*Result, error) {
 	result, err := b.steps()
+	if err == nil {
+		// An answer that was refused can look like a file that is not there.
+		err = b.view.Err()
+	}
 	if err == nil {
 		result.ReadSet = b.view.ReadSet()
 		return result, nil
@@ -176,11 +178,20 @@ func (b *build) explain(err error) error {
 	}
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
-		e = cmp.Or(b.vet.invalid, b.diagnosis())
-	}
-	if e == nil {
-		e = &Error{Reason: meta.BuildFailedReason, Message: fmt.Sprintf("kustomize build failed: %s", b.redact(err.Error()))}
+		e = b.explainKustomize(err)
 	}
 	e.ReadSet = b.view.ReadSet()
 	return e
+}
+
+// explainKustomize finds out what kustomize failed at, or else repeats what it
+// says of that.
+func (b *build) explainKustomize(err error) *Error {
+	if strings.Contains(err.Error(), "invalid Kustomization") && b.vet.invalid != nil {
+		return b.vet.invalid
+	}
+	if e := b.diagnosis(); e != nil {
+		return e
+	}
+	return failed("kustomize build failed: %s", b.redact(err.Error()))
 }

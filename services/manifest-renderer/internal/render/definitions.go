@@ -1,6 +1,7 @@
 package render
 
 import (
+	"maps"
 	"slices"
 
 	"k8s.io/kube-openapi/pkg/validation/spec"
@@ -43,8 +44,8 @@ func checkDefinitions(data []byte) error {
 			}
 		}
 	}
-	for name, t := range types {
-		if isRoot(t.Schema.Properties) && !c.unfold(name, nil) {
+	for _, name := range slices.Sorted(maps.Keys(types)) {
+		if isRoot(types[name].Schema.Properties) && !c.unfold(name, nil) {
 			return failed("the definition of %.100q refers to itself, or unfolds to too much", name)
 		}
 	}

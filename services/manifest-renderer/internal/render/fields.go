@@ -19,7 +19,7 @@ func fieldsOf(r *resource.Resource) (map[string]any, error) {
 	var fields map[string]any
 	textInFlow(r.YNode(), false)
 	if err := r.YNode().Decode(&fields); err != nil {
-		return nil, failed("the object is no valid JSON: every key must be a string")
+		return nil, failed("the object has a key twice, or a value that does not fit its tag")
 	}
 	v, err := jsonValue(fields)
 	if err != nil {

@@ -235,6 +235,9 @@ func TestHarmfulInput(t *testing.T) {
 		"no number":                    {plain(configMap + "x: .nan\n"), "a.yaml:4"},
 		"no number in a patch":         {patched(configMap + "x: -.inf\n"), "patch.yaml:4"},
 		"no string as key":             {kustomized(configMap + "data: {8080: a}\n"), "a.yaml:4: a key is no string"},
+		"a key twice":                  {plain(configMap + "data: {a: b, a: c}\n"), "a.yaml:4: a key is there twice"},
+		"a key twice, kustomized":      {kustomized(configMap + "data:\n  a: b\n  a: c\n"), "a.yaml:6: a key is there twice"},
+		"a tag that does not fit":      {kustomized(configMap + "data: {a: !!int b}\n"), "a.yaml: a value does not fit its tag"},
 		"exit by ambiguity":            {exiting, "a number cannot"},
 		"definitions in a cycle":       {source{"kustomization.yaml": "crds: [d.json]\n", "d.json": `{"a": {"Schema": {"properties": {"kind": {}, "apiVersion": {}, "metadata": {}, "x": {"$ref": "b"}}}}, "b": {"Schema": {"properties": {"x": {"$ref": "b"}}}}}`}, "refers to itself"},
 		"empty definitions":            {source{"kustomization.yaml": "crds: [d.json]\n", "d.json": ""}, "crashed"},
@@ -328,12 +331,29 @@ func manyObjects(n int) string {
 
 // exiting makes kustomize write an object into an error message, and exit the
 // process because that object cannot be written.
-var exiting = source{
-	"kustomization.yaml":     "resources: [one, two, pod.yaml]\n",
-	"one/kustomization.yaml": "namePrefix: one-\nresources: [../cm.yaml]\n",
-	"two/kustomization.yaml": "namePrefix: two-\nresources: [../cm.yaml]\n",
-	"cm.yaml":                configMap,
-	"pod.yaml":               "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {x: .nan, containers: [{name: a, envFrom: [{configMapRef: {name: a}}]}]}\n",
+var exiting = func() source {
+	files := source{"kustomization.yaml": "resources: [one, two, pod.yaml]\n"}
+	more := renamed("cm.yaml", "ConfigMap", "")
+	for i := 0; i < len(more); i += 2 {
+		files[more[i]] = more[i+1]
+	}
+	files["pod.yaml"] += "x: .nan\n"
+	return files
+}()
+
+// renamed are two objects that both had the name to which a third refers. Each
+// name is followed by the file's content.
+func renamed(file, kind, more string) []string {
+	overlay := func(name string) string {
+		return fmt.Sprintf("resources: [base]\npatches: [{target: {kind: %s}, options: {allowNameChange: true}, patch: '[{\"op\": \"replace\", \"path\": \"/metadata/name\", \"value\": \"%s\"}]'}]\n", kind, name)
+	}
+	object := "apiVersion: v1\nkind: " + kind + "\nmetadata: {name: s}\n" + more
+	ref := map[string]string{"Secret": "secretRef", "ConfigMap": "configMapRef"}[kind]
+	return []string{
+		"one/kustomization.yaml", overlay("one"), "one/base/kustomization.yaml", "resources: [" + file + "]\n", "one/base/" + file, object,
+		"two/kustomization.yaml", overlay("two"), "two/base/kustomization.yaml", "resources: [" + file + "]\n", "two/base/" + file, object,
+		"pod.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, envFrom: [{" + ref + ": {name: s}}]}]}\n",
+	}
 }
 
 func TestPathNotFound(t *testing.T) {

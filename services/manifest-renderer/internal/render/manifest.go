@@ -39,9 +39,33 @@ func checkManifest(data []byte) *Error {
 		if _, err := c.node(&doc, 0); err != nil {
 			return err
 		}
+		if err := checkDecodes(&doc); err != nil {
+			return err
+		}
 		left = c.left
 	}
 	return failed("more than %d documents", maxDocuments)
+}
+
+// checkDecodes refuses what parses but has no value: a key that is there twice,
+// text with the tag of a number. Kustomize finds out late, or exits.
+func checkDecodes(doc *yaml.Node) *Error {
+	var value any
+	err := doc.Decode(&value)
+	if err == nil {
+		_, err = jsonValue(value)
+	}
+	if err == nil {
+		return nil
+	}
+	e := failed("a value does not fit its tag")
+	if strings.Contains(err.Error(), "already defined") {
+		e.Message = "a key is there twice"
+	}
+	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
+		e.Line, _ = strconv.Atoi(m[1])
+	}
+	return e
 }
 
 var yamlLine = regexp.MustCompile(`line (\d+)`)

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"maps"
 	"path"
 	"reflect"
 	"slices"
@@ -127,11 +128,12 @@ func (v *vet) pluginFields(field string, value any) error {
 			}
 		}
 	case map[string]any:
-		for key, item := range value {
+		for _, key := range slices.Sorted(maps.Keys(value)) {
+			name := key
 			if isOneOf(loading, field) {
-				key = field
+				name = field
 			}
-			if err := v.pluginFields(key, item); err != nil {
+			if err := v.pluginFields(name, value[key]); err != nil {
 				return err
 			}
 		}

@@ -22,6 +22,8 @@ var quoting = []struct {
 	{regexp.MustCompile(`(?s)\[patch: ".*"\]`), "an inline patch"},
 	{regexp.MustCompile(`(?s)\bin object .*`), "in an object"},
 	{regexp.MustCompile("(?s)`.*`"), "…"},
+	{regexp.MustCompile(`&?\{?0x[0-9a-f]{6,}( <nil>)?\}?`), "…"}, // an address, another each time
+	{regexp.MustCompile(`\[\d+( \d+)+\]`), "…"},                  // text as a list of bytes
 	{regexp.MustCompile(`(?s)\n.*`), ""},
 }
 

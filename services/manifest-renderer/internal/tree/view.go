@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -85,11 +86,12 @@ func (v *View) Check(name string, check func(data []byte) error) error {
 // budget, or the refusal of OnRead. A reader may have swallowed that error.
 func (v *View) Err() error { return v.failed }
 
-// Files are the files that were read, generated ones left out.
+// Files are the files that were read, in order of their names, generated ones
+// left out.
 func (v *View) Files() iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
-		for name, fact := range v.facts {
-			if fact[0] == wasRead && !yield(name, v.tree.files[name].data) {
+		for _, name := range slices.Sorted(maps.Keys(v.facts)) {
+			if v.facts[name][0] == wasRead && !yield(name, v.tree.files[name].data) {
 				return
 			}
 		}
