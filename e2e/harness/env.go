@@ -1,0 +1,200 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluice-cd/sluice/libs/gittest"
+	"github.com/sluice-cd/sluice/libs/localrun"
+)
+
+// Options of a test's own installation. The zero value is one replica of each service and a git server without authentication.
+type Options struct {
+	Replicas int // of each service; 0 means 1
+	Git      gittest.Options
+	Flags    []string // more flags for every service
+	// Idle leaves bus and services out: the test starts what it wants.
+	Idle bool
+}
+
+// Env is one test's own: bus, services, git server and namespace.
+type Env struct {
+	*World
+	*localrun.Installation
+	Git       *gittest.Server
+	Dir       string // data and logs; removed when the test passes
+	Namespace string
+
+	t testing.TB
+
+	mu     sync.Mutex
+	deaths map[string]time.Time // by name of the replica: when it was surely dead
+}
+
+// startTime bounds the start of an installation.
+const startTime = time.Minute
+
+// Start starts an installation that ends with the test. Where the test fails, its logs stay and the test says where.
+func (w *World) Start(t testing.TB, o Options) *Env {
+	t.Helper()
+	e := &Env{World: w, t: t, Dir: w.makeDir(t), deaths: map[string]time.Time{}}
+	e.Namespace = e.NewNamespace()
+	e.startGit(o.Git)
+	var err error
+	e.Installation, err = localrun.New(localrun.Options{
+		BinDir: w.BinDir, Dir: e.Dir, Kubeconfig: w.Plane.Kubeconfig(), LogLevel: "debug", Flags: o.Flags,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.stop)
+	if !o.Idle {
+		e.startServices(max(1, o.Replicas))
+	}
+	return e
+}
+
+func (w *World) makeDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(w.logs, strings.NewReplacer("/", "-").Replace(t.Name())+"-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("logs are in %s", dir)
+			return
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("remove the test's folder: %v", err)
+		}
+	})
+	return dir
+}
+
+func (e *Env) startGit(o gittest.Options) {
+	e.t.Helper()
+	dir := filepath.Join(e.Dir, "git")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		e.t.Fatal(err)
+	}
+	var err error
+	if e.Git, err = gittest.NewServer(dir, o); err != nil {
+		e.t.Fatal(err)
+	}
+	e.t.Cleanup(func() { _ = e.Git.Close() })
+}
+
+func (e *Env) startServices(replicas int) {
+	e.t.Helper()
+	if err := e.StartBus(); err != nil {
+		e.t.Fatal(err)
+	}
+	for range replicas {
+		for _, service := range localrun.Services {
+			e.AddReplica(service)
+		}
+	}
+	e.AwaitReplicas()
+}
+
+// AddReplica starts one more replica of a service, without waiting for it.
+func (e *Env) AddReplica(service string) *localrun.Replica {
+	e.t.Helper()
+	r, err := e.StartReplica(service)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return r
+}
+
+// AwaitReplicas returns when every replica that runs takes work.
+func (e *Env) AwaitReplicas() {
+	e.t.Helper()
+	ctx, cancel := context.WithTimeout(e.t.Context(), startTime)
+	defer cancel()
+	if err := e.WaitReady(ctx); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// KillReplica kills a replica as kill -9 does and notes when it was dead.
+func (e *Env) KillReplica(r *localrun.Replica) {
+	e.t.Helper()
+	if err := r.Kill(); err != nil {
+		e.t.Fatal(err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.deaths[r.Name] = time.Now()
+}
+
+// stop ends the installation, looks for crashes in the logs, and removes the test's custom resources.
+func (e *Env) stop() {
+	e.Installation.Stop()
+	for _, finding := range crashes(e.Dir) {
+		e.t.Error(finding)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := e.removeResources(ctx); err != nil {
+		e.t.Errorf("remove custom resources: %v", err)
+	}
+}
+
+// removeResources takes the custom resources of the test away, finalizers or not: the next test's installation must not meet them.
+func (e *Env) removeResources(ctx context.Context) error {
+	var repos sourcev1.GitRepositoryList
+	var apps kustomizev1.KustomizationList
+	if err := e.Client.List(ctx, &repos); err != nil {
+		return err
+	}
+	if err := e.Client.List(ctx, &apps); err != nil {
+		return err
+	}
+	var all []client.Object
+	for i := range repos.Items {
+		all = append(all, &repos.Items[i])
+	}
+	for i := range apps.Items {
+		all = append(all, &apps.Items[i])
+	}
+	for _, obj := range all {
+		if err := e.removeResource(ctx, obj); client.IgnoreNotFound(err) != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Env) removeResource(ctx context.Context, obj client.Object) error {
+	if len(obj.GetFinalizers()) > 0 {
+		free := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`))
+		if err := e.Client.Patch(ctx, obj, free); err != nil {
+			return err
+		}
+	}
+	return e.Client.Delete(ctx, obj)
+}
+
+// NewNamespace makes a namespace of an own name.
+func (e *Env) NewNamespace() string {
+	e.t.Helper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-"}}
+	if err := e.Client.Create(e.t.Context(), ns); err != nil {
+		e.t.Fatal(fmt.Errorf("make namespace: %w", err))
+	}
+	return ns.Name
+}
