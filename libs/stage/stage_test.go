@@ -44,7 +44,7 @@ type replica struct {
 
 var replicas atomic.Int64
 
-func start(t *testing.T, server *bustest.Server, h stage.Handler, o stage.Options) *replica {
+func start(t testing.TB, server *bustest.Server, h stage.Handler, o stage.Options) *replica {
 	t.Helper()
 	conn := server.Connect()
 	rt := &stage.Runtime{

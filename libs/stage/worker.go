@@ -159,10 +159,13 @@ func (s *Stage) runOnce(ctx context.Context, msg jetstream.Msg, key types.Namesp
 		Log: s.log.With("object", key.String()),
 	}
 	result, err := s.execute(ctx, msg, run, t)
-	if ctx.Err() != nil || errors.Is(err, ErrLockLost) || held.guard() != nil {
+	if errors.Is(err, ErrLockLost) || held.guard() != nil || err != nil && ctx.Err() != nil {
 		run.Log.Info("run given back", "err", err)
 		return givenBack
 	}
+	// A run that got done is recorded also when this process is about to end.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	defer cancel()
 	if result.Gone && err == nil {
 		if err := s.forget(ctx, key); err != nil {
 			run.Log.Warn("object cannot be forgotten yet", "err", err)
