@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"sigs.k8s.io/kustomize/api/provider"
+	"sigs.k8s.io/kustomize/api/resource"
 	kustypes "sigs.k8s.io/kustomize/api/types"
 
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/tree"
@@ -147,11 +148,20 @@ func (v *vet) patches(dir string, k *kustypes.Kustomization) error {
 		}
 	}
 	for _, p := range k.PatchesStrategicMerge {
-		if err := v.pathOrText(dir, string(p), string(p)); err != nil {
+		file := string(p)
+		if _, err := parseResources([]byte(p)); err == nil {
+			file = "" // it is a patch
+		}
+		if err := v.pathOrText(dir, file, string(p)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// parseResources is how kustomize parses objects, patches and plugins.
+func parseResources(data []byte) ([]*resource.Resource, error) {
+	return provider.NewDefaultDepProvider().GetResourceFactory().SliceFromBytes(data)
 }
 
 func (v *vet) pathOrText(dir, file, text string) error {
@@ -202,7 +212,7 @@ func resolve(dir, value string) (name string, ok bool) {
 func (v *vet) allPlugins(dir string, k *kustypes.Kustomization) error {
 	v.loader = dir
 	for _, value := range slices.Concat(k.Generators, k.Transformers, k.Validators) {
-		resources, err := provider.NewDefaultDepProvider().GetResourceFactory().SliceFromBytes([]byte(value))
+		resources, err := parseResources([]byte(value))
 		if err == nil {
 			if err := checkManifest([]byte(value)); err != nil {
 				return err
