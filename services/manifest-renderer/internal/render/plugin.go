@@ -142,7 +142,7 @@ func (v *vet) pluginFields(field string, value any) error {
 
 func (v *vet) pluginText(field, text string) error {
 	if isOneOf(loading, field) && isRemoteSource(text) {
-		return failed("%.200q is remote, only what is in the source itself can be used", text)
+		return errRemote(text)
 	}
 	if !isOneOf(patching, field) {
 		return nil

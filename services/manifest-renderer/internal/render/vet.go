@@ -72,7 +72,9 @@ func (v *vet) kustomization(dir string, k *kustypes.Kustomization) error {
 	}
 	for _, e := range entries(k) {
 		if isRemoteSource(e.value) {
-			return failed("%s: %.200q is remote, only what is in the source itself can be used", e.field, e.value)
+			err := errRemote(e.value)
+			err.Message = e.field + ": " + err.Message
+			return err
 		}
 	}
 	if len(k.OpenAPI) > 0 && !v.ownSchema {
