@@ -39,8 +39,10 @@ type Env struct {
 
 	t testing.TB
 
-	mu     sync.Mutex
-	deaths map[string]time.Time // by name of the replica: when it was surely dead
+	mu      sync.Mutex
+	deaths  map[string]time.Time // by name of the replica: when it was surely dead
+	pauses  map[string][]Span    // by name of the replica: when it was frozen
+	commits map[string]int       // number of each commit, by hash
 }
 
 // startTime bounds the start of an installation.
@@ -49,7 +51,7 @@ const startTime = time.Minute
 // Start starts an installation that ends with the test. Where the test fails, its logs stay and the test says where.
 func (w *World) Start(t testing.TB, o Options) *Env {
 	t.Helper()
-	e := &Env{World: w, t: t, Dir: w.makeDir(t), deaths: map[string]time.Time{}}
+	e := &Env{World: w, t: t, Dir: w.makeDir(t), deaths: map[string]time.Time{}, pauses: map[string][]Span{}, commits: map[string]int{}}
 	e.Namespace = e.NewNamespace()
 	e.startGit(o.Git)
 	var err error
@@ -139,6 +141,19 @@ func (e *Env) KillReplica(r *localrun.Replica) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.deaths[r.Name] = time.Now()
+}
+
+// FreezeReplica stops a replica in its tracks for d, or until ctx ends, and lets it go on.
+func (e *Env) FreezeReplica(ctx context.Context, r *localrun.Replica, d time.Duration) error {
+	from := time.Now()
+	if err := r.Pause(); err != nil {
+		return err
+	}
+	Pause(ctx, d)
+	e.mu.Lock()
+	e.pauses[r.Name] = append(e.pauses[r.Name], Span{from, time.Now()})
+	e.mu.Unlock()
+	return r.Resume()
 }
 
 // stop ends the installation, looks for crashes in the logs, and removes the test's custom resources.
