@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+
 	"github.com/sluice-cd/sluice/e2e/harness"
 )
 
@@ -19,13 +21,13 @@ type fleet struct {
 }
 
 // newFleet makes repositories with so many applications each and returns when all are in the cluster.
-func newFleet(t *testing.T, e *harness.Env, repos, apps int) *fleet {
+func newFleet(t *testing.T, e *harness.Env, repos, apps int, edit ...func(*sourcev1.GitRepositorySpec)) *fleet {
 	t.Helper()
 	f := &fleet{
 		env: e, objects: e.Record(t, e.Namespace), applied: e.RecordApplied(t, e.Namespace), sources: e.RecordSources(t, e.Namespace),
 	}
 	for i := range repos {
-		f.repos = append(f.repos, e.NewRepo(t, fmt.Sprintf("repo-%d", i), apps))
+		f.repos = append(f.repos, e.NewRepo(t, fmt.Sprintf("repo-%d", i), apps, edit...))
 	}
 	f.awaitLast(t, settle)
 	return f
