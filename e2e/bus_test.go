@@ -11,6 +11,10 @@ import (
 	"github.com/sluice-cd/sluice/e2e/harness"
 )
 
+// healing is how long it may take after the last outage of the bus until all work goes on: what was in hand when the bus went is held by
+// a lock that nobody could free, or by a delivery that nobody could acknowledge, and both last as long.
+const healing = 3 * lockTime
+
 // TestBusRestart ends the bus under load, in order and by force, and starts it again: everything goes on by itself.
 func TestBusRestart(t *testing.T) {
 	for name, end := range map[string]func(*testing.T, *harness.Env){
@@ -35,7 +39,7 @@ func TestBusRestart(t *testing.T) {
 			stop()
 			f.pushAll(t)
 			calm := time.Now()
-			f.awaitLast(t, recovery)
+			f.awaitLast(t, healing)
 			t.Logf("all at the last commit %s after the end", time.Since(calm))
 			wantAllAlive(t, e)
 			f.wantNoRegressions(t)
@@ -77,7 +81,7 @@ func TestBusWiped(t *testing.T) {
 	stop()
 	f.pushAll(t)
 	calm := time.Now()
-	f.awaitLast(t, recovery)
+	f.awaitLast(t, healing)
 	t.Logf("under load: all at the last commit %s after the end", time.Since(calm))
 
 	t.Run("at rest", func(t *testing.T) { wipe(); wantMarked(t, e, f, "at-rest") })
