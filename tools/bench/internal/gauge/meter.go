@@ -12,8 +12,8 @@ import (
 type Meter struct {
 	API       rest.Interface // of the API server, through Own
 	Own       *Own
-	Processes map[string]int // process ids by name
-	Metrics   []string       // URLs of the services' metrics
+	Processes map[string]int    // process ids by name
+	Metrics   map[string]string // URLs of the services' metrics by name
 }
 
 // Usage is what was used between two moments, or the mean of several such times.

@@ -49,7 +49,7 @@ func parse(text io.Reader, name string) ([]sample, error) {
 }
 
 // stageRuns are the runs of each stage since the start of the services that serve metrics at the URLs.
-func stageRuns(ctx context.Context, urls []string) (map[string]float64, error) {
+func stageRuns(ctx context.Context, urls map[string]string) (map[string]float64, error) {
 	runs := map[string]float64{}
 	for _, url := range urls {
 		if err := addStageRuns(ctx, url, runs); err != nil {

@@ -15,25 +15,30 @@ import (
 
 // Profile has each service profile its use of the processor until stop is called, and keeps the profiles in folder/name. They are pieces
 // of a second each, which go tool pprof takes together: a row may be short.
-func Profile(ctx context.Context, metrics []string, folder, name string) (stop func() error) {
+func Profile(ctx context.Context, metrics map[string]string, folder, name string) (stop func() error) {
 	dir := filepath.Join(folder, name)
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
-	errs := make([]error, len(metrics))
+	errs := make(chan error, len(metrics))
 	var all sync.WaitGroup
-	for i, url := range metrics {
-		all.Go(func() { errs[i] = profilePieces(ctx, ended, strings.TrimSuffix(url, "/metrics"), dir) })
+	for service, url := range metrics {
+		all.Go(func() { errs <- profilePieces(ctx, ended, strings.TrimSuffix(url, "/metrics"), filepath.Join(dir, service)) })
 	}
 	return func() error {
 		close(ended)
 		all.Wait()
 		cancel()
-		return errors.Join(errs...)
+		close(errs)
+		var failures []error
+		for err := range errs {
+			failures = append(failures, err)
+		}
+		return errors.Join(failures...)
 	}
 }
 
-func profilePieces(ctx context.Context, ended <-chan struct{}, base, dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+func profilePieces(ctx context.Context, ended <-chan struct{}, base, prefix string) error {
+	if err := os.MkdirAll(filepath.Dir(prefix), 0o755); err != nil {
 		return fmt.Errorf("make a folder for profiles: %w", err)
 	}
 	for n := 0; ; n++ {
@@ -48,8 +53,7 @@ func profilePieces(ctx context.Context, ended <-chan struct{}, base, dir string)
 		if err != nil {
 			return fmt.Errorf("fetch profile: %w", err)
 		}
-		port := base[strings.LastIndexByte(base, ':')+1:]
-		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%03d.pb.gz", port, n)), piece, 0o644); err != nil {
+		if err := os.WriteFile(fmt.Sprintf("%s-%03d.pb.gz", prefix, n), piece, 0o644); err != nil {
 			return fmt.Errorf("keep profile: %w", err)
 		}
 	}

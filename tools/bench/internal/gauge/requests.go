@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"sort"
+	"strings"
 
 	"k8s.io/client-go/rest"
 )
@@ -58,9 +59,9 @@ func (r Requests) minus(other Requests) Requests {
 	return diff
 }
 
-// ofTheServer are resources that only the API server itself asks for here: leases of its identity, and the addresses that it gives
-// to Services.
-var ofTheServer = map[string]bool{"leases": true, "ipaddresses": true, "servicecidrs": true}
+// ofTheServer are resources that only the API server itself asks for here, and does so also when it is alone: leases of its identity,
+// the addresses that it gives to Services, and the list of its own schemas, every five seconds.
+var ofTheServer = map[string]bool{"leases": true, "ipaddresses": true, "servicecidrs": true, "/openapi/v3": true}
 
 // served returns the requests that the API server has answered since its start, without watches and its own.
 func served(ctx context.Context, api rest.Interface) (Requests, error) {
@@ -76,13 +77,12 @@ func served(ctx context.Context, api rest.Interface) (Requests, error) {
 	all := Requests{}
 	for _, s := range samples {
 		verb, resource := s.labels["verb"], s.labels["resource"]
-		if verb == "WATCH" || ofTheServer[resource] {
-			continue
-		}
 		if sub := s.labels["subresource"]; sub != "" {
-			resource += "/" + sub
+			resource += "/" + strings.TrimPrefix(sub, "/")
 		}
-		all[Request{verb, resource}] += s.value
+		if verb != "WATCH" && !ofTheServer[resource] {
+			all[Request{verb, resource}] += s.value
+		}
 	}
 	return all, nil
 }

@@ -182,10 +182,10 @@ func (l *Lab) startSluice(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.Meter = &gauge.Meter{API: l.API, Own: l.own, Processes: map[string]int{"nats-server": l.Sluice.Bus().PID()}}
+	l.Meter = &gauge.Meter{API: l.API, Own: l.own, Processes: map[string]int{"nats-server": l.Sluice.Bus().PID()}, Metrics: map[string]string{}}
 	for _, r := range l.Sluice.Replicas("") {
 		l.Meter.Processes[r.Service] = r.PID()
-		l.Meter.Metrics = append(l.Meter.Metrics, r.MetricsURL())
+		l.Meter.Metrics[r.Service] = r.MetricsURL()
 	}
 	return nil
 }
