@@ -23,11 +23,17 @@ type fleet struct {
 // newFleet makes repositories with so many applications each and returns when all are in the cluster.
 func newFleet(t *testing.T, e *harness.Env, repos, apps int, edit ...func(*sourcev1.GitRepositorySpec)) *fleet {
 	t.Helper()
+	return newFleetNamed(t, e, "repo", repos, apps, edit...)
+}
+
+// newFleetNamed is newFleet for a second one in the same namespace.
+func newFleetNamed(t *testing.T, e *harness.Env, name string, repos, apps int, edit ...func(*sourcev1.GitRepositorySpec)) *fleet {
+	t.Helper()
 	f := &fleet{
 		env: e, objects: e.Record(t, e.Namespace), applied: e.RecordApplied(t, e.Namespace), sources: e.RecordSources(t, e.Namespace),
 	}
 	for i := range repos {
-		f.repos = append(f.repos, e.NewRepo(t, fmt.Sprintf("repo-%d", i), apps, edit...))
+		f.repos = append(f.repos, e.NewRepo(t, fmt.Sprintf("%s-%d", name, i), apps, edit...))
 	}
 	f.awaitLast(t, settle)
 	return f

@@ -136,7 +136,7 @@ func (e *Env) AwaitReplicas() {
 func (e *Env) KillReplica(r *localrun.Replica) {
 	e.t.Helper()
 	if err := r.Kill(); err != nil {
-		e.t.Fatal(err)
+		e.t.Error(err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
