@@ -59,6 +59,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 		err = cause // the reason for what came after
 	}
 	fail(nil)
+	d.console.line("\n%s", d.console.paint(faint, "Stopping all of it."))
 	return errors.Join(withLog(err), d.stop())
 }
 
