@@ -22,7 +22,9 @@ func Profile(ctx context.Context, metrics map[string]string, folder, name string
 	errs := make(chan error, len(metrics))
 	var all sync.WaitGroup
 	for service, url := range metrics {
-		all.Go(func() { errs <- profilePieces(ctx, ended, strings.TrimSuffix(url, "/metrics"), filepath.Join(dir, service)) })
+		all.Go(func() {
+			errs <- profilePieces(ctx, ended, strings.TrimSuffix(url, "/metrics"), filepath.Join(dir, service))
+		})
 	}
 	return func() error {
 		close(ended)

@@ -182,7 +182,8 @@ func (l *Lab) startSluice(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.Meter = &gauge.Meter{API: l.API, Own: l.own, Processes: map[string]int{"nats-server": l.Sluice.Bus().PID()}, Metrics: map[string]string{}}
+	l.Meter = &gauge.Meter{API: l.API, Own: l.own, Processes: map[string]int{"nats-server": l.Sluice.Bus().PID()}, Metrics: map[string]string{}, Beside: l.Plane.PIDs()}
+	l.Meter.Beside["benchmark"] = os.Getpid()
 	for _, r := range l.Sluice.Replicas("") {
 		l.Meter.Processes[r.Service] = r.PID()
 		l.Meter.Metrics[r.Service] = r.MetricsURL()

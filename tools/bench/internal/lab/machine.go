@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -29,7 +30,7 @@ type Machine struct {
 // Describe asks the machine, the servers and git.
 func (l *Lab) Describe(ctx context.Context, load string) (Machine, error) {
 	m := Machine{
-		Cores: runtime.NumCPU(), Processor: line("/proc/cpuinfo", "model name"), Memory: line("/proc/meminfo", "MemTotal"),
+		Cores: runtime.NumCPU(), Processor: line("/proc/cpuinfo", "model name"), Memory: memory(),
 		System: runtime.GOOS + "/" + runtime.GOARCH, Load: load, Go: runtime.Version(),
 	}
 	version, err := discovery.NewDiscoveryClient(l.API).ServerVersion()
@@ -69,6 +70,14 @@ func line(file, key string) string {
 		}
 	}
 	return "unknown"
+}
+
+func memory() string {
+	kib, err := strconv.Atoi(strings.TrimSuffix(line("/proc/meminfo", "MemTotal"), " kB"))
+	if err != nil {
+		return "unknown"
+	}
+	return fmt.Sprintf("%.1f GiB", float64(kib)/(1<<20))
 }
 
 func output(ctx context.Context, name string, args ...string) string {
