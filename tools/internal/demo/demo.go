@@ -60,7 +60,11 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 	}
 	fail(nil)
 	d.console.line("\n%s", d.console.paint(faint, "Stopping all of it."))
-	return errors.Join(withLog(err), d.stop())
+	err = errors.Join(withLog(err), d.stop())
+	if o.Keep && d.folder != nil {
+		d.console.line("Data and logs are kept in %s", d.folder.path)
+	}
+	return err
 }
 
 func (d *demo) run(ctx context.Context) error {
