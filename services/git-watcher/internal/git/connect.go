@@ -24,9 +24,13 @@ import (
 const maxTransports = 64
 
 // connect prepares a client; nothing is sent yet.
-func (m *Mirrors) connect(u *url.URL, auth Auth, server *wire.Server) (*wire.Client, error) {
+func (m *Mirrors) connect(u *url.URL, src Source, server *wire.Server) (*wire.Client, error) {
+	auth := src.Auth
 	if err := auth.check(u); err != nil {
 		return nil, err
+	}
+	if u.Scheme == "http" && !matches(m.insecure, u.Hostname()) {
+		return nil, fmt.Errorf("%w: plain HTTP is not allowed for host %q in this installation", ErrURLInvalid, u.Hostname())
 	}
 	if u.Scheme == "ssh" {
 		return m.connectSSH(u, auth)
@@ -37,7 +41,7 @@ func (m *Mirrors) connect(u *url.URL, auth Auth, server *wire.Server) (*wire.Cli
 	}
 	return wire.NewHTTP(wire.HTTPOptions{
 		URL: u, Client: &http.Client{Transport: transport}, Authorize: auth.authorize(),
-		Confined: auth.confined(), MaxBytes: m.limits.PackBytes, MaxListBytes: m.limits.ListBytes, Server: server,
+		Confined: src.confined || auth.confined(), MaxBytes: m.limits.PackBytes, MaxListBytes: m.limits.ListBytes, Server: server,
 	}), nil
 }
 
