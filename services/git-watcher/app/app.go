@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/sluice-cd/sluice/libs/bus"
 	"github.com/sluice-cd/sluice/libs/service"
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
@@ -29,7 +30,7 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 	if err := env.Cluster.WaitForKinds(ctx, &sourcev1.GitRepository{}); err != nil {
 		return err
 	}
-	mirrors, err := git.NewMirrors(git.Options{Dir: c.DataDir, Logger: env.Log})
+	mirrors, err := git.NewMirrors(git.Options{Dir: c.DataDir, InsecureHosts: c.InsecureHosts, SubmoduleHosts: c.SubmoduleHosts, Logger: env.Log})
 	if err != nil {
 		return fmt.Errorf("open mirrors: %w", err)
 	}
@@ -50,9 +51,15 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 		}
 	}
 	watcher := &handler.Watcher{
-		Mirrors: mirrors, Cluster: env.Cluster, Artifacts: env.Bus.Artifacts(), Events: events, ArtifactURL: c.ArtifactURL,
+		Mirrors: mirrors, Cluster: env.Cluster, Bus: env.Bus, Artifacts: env.Bus.Artifacts(), Events: events, ArtifactURL: c.ArtifactURL,
 	}
-	repositories := stage.New(env.Stages, state.StageGit, watcher, stage.Options{Slots: c.Concurrency, Objects: listFrom(env), Backoff: handler.Backoff})
+	if err := handler.IndexIncludes(ctx, env.Cluster); err != nil {
+		return err
+	}
+	repositories := stage.New(env.Stages, state.StageGit, watcher, stage.Options{
+		Slots: c.Concurrency, Objects: listFrom(env), Backoff: handler.Backoff,
+		Facts: []string{bus.FactSourceRevised}, Map: watcher.Includers,
+	})
 	if err := env.Cluster.Watch(ctx, &sourcev1.GitRepository{}, handler.Handled, repositories); err != nil {
 		return err
 	}

@@ -2,7 +2,10 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/url"
+	"strings"
 
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -39,19 +42,55 @@ func (w *Watcher) source(ctx context.Context, repo *sourcev1.GitRepository) (git
 		src.CredentialID = key.String()
 	}
 	auth, err := git.AuthFromSecret(repo.Spec.URL, secret)
+	if err != nil {
+		return src, err
+	}
+	auth.Proxy, err = w.proxy(ctx, repo)
 	src.Auth = auth
 	return src, err
+}
+
+// proxy reads the address of the proxy, with its credentials, from the Secret that spec.proxySecretRef names.
+func (w *Watcher) proxy(ctx context.Context, repo *sourcev1.GitRepository) (string, error) {
+	if repo.Spec.ProxySecretRef == nil {
+		return "", nil
+	}
+	key := types.NamespacedName{Namespace: repo.Namespace, Name: repo.Spec.ProxySecretRef.Name}
+	data, err := w.Cluster.Secret(ctx, key)
+	if apierrors.IsNotFound(err) {
+		return "", &specError{reason: sourcev1.AuthenticationFailedReason, error: fmt.Errorf("failed to configure proxy options: %w", err)}
+	}
+	if err != nil {
+		return "", err
+	}
+	address, err := proxyURL(data)
+	if err != nil {
+		return "", &specError{reason: sourcev1.AuthenticationFailedReason, error: fmt.Errorf("failed to configure proxy options: secret %s: %w", key, err)}
+	}
+	return address, nil
+}
+
+func proxyURL(data map[string][]byte) (string, error) {
+	u, err := url.Parse(strings.TrimSpace(string(data["address"])))
+	switch {
+	case len(data["address"]) == 0:
+		return "", errors.New("'address' is missing")
+	case err != nil || u.Host == "":
+		return "", errors.New("'address' is no URL")
+	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "socks5":
+		return "", errors.New("'address' must begin with http, https or socks5")
+	}
+	if user, password := string(data["username"]), string(data["password"]); user != "" || password != "" {
+		u.User = url.UserPassword(user, password)
+	}
+	return u.String(), nil
 }
 
 // checkServed refuses what this version does not do yet, rather than leave it out: a source that claims to be verified and is not is
 // worse than none.
 func checkServed(repo *sourcev1.GitRepository) error {
 	for field, used := range map[string]bool{
-		"spec.verify":            repo.Spec.Verification != nil,
-		"spec.include":           len(repo.Spec.Include) > 0,
-		"spec.recurseSubmodules": repo.Spec.RecurseSubmodules,
-		"spec.proxySecretRef":    repo.Spec.ProxySecretRef != nil,
-		"spec.provider":          repo.Spec.Provider != "" && repo.Spec.Provider != sourcev1.GitProviderGeneric,
+		"spec.provider": repo.Spec.Provider != "" && repo.Spec.Provider != sourcev1.GitProviderGeneric,
 	} {
 		if used {
 			return &specError{reason: sourcev1.GitOperationFailedReason, stalled: true, error: fmt.Errorf("%s is not served by this version of Sluice", field)}
