@@ -39,8 +39,10 @@ type Env struct {
 
 	t testing.TB
 
-	mu     sync.Mutex
-	deaths map[string]time.Time // by name of the replica: when it was surely dead
+	mu      sync.Mutex
+	deaths  map[string]time.Time // by name of the replica: when it was surely dead
+	pauses  map[string][]Span    // by name of the replica: when it was frozen
+	commits map[string]int       // number of each commit, by hash
 }
 
 // startTime bounds the start of an installation.
@@ -49,8 +51,8 @@ const startTime = time.Minute
 // Start starts an installation that ends with the test. Where the test fails, its logs stay and the test says where.
 func (w *World) Start(t testing.TB, o Options) *Env {
 	t.Helper()
-	e := &Env{World: w, t: t, Dir: w.makeDir(t), deaths: map[string]time.Time{}}
-	e.Namespace = e.NewNamespace()
+	e := &Env{World: w, t: t, Dir: w.makeDir(t), deaths: map[string]time.Time{}, pauses: map[string][]Span{}, commits: map[string]int{}}
+	e.Namespace = e.NewNamespace(t)
 	e.startGit(o.Git)
 	var err error
 	e.Installation, err = localrun.New(localrun.Options{
@@ -141,6 +143,27 @@ func (e *Env) KillReplica(r *localrun.Replica) {
 	e.deaths[r.Name] = time.Now()
 }
 
+// FreezeReplica stops a replica in its tracks for d, or until ctx ends, and lets it go on.
+func (e *Env) FreezeReplica(ctx context.Context, r *localrun.Replica, d time.Duration) error {
+	from := time.Now()
+	if err := r.Pause(); err != nil {
+		return err
+	}
+	Pause(ctx, d)
+	e.mu.Lock()
+	e.pauses[r.Name] = append(e.pauses[r.Name], Span{from, time.Now()})
+	e.mu.Unlock()
+	return r.Resume()
+}
+
+// StopBusProcess ends the bus in order.
+func (e *Env) StopBusProcess(t testing.TB) {
+	t.Helper()
+	if err := e.Bus().Stop(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // stop ends the installation, looks for crashes in the logs, and removes the test's custom resources.
 func (e *Env) stop() {
 	e.Installation.Stop()
@@ -190,11 +213,11 @@ func (e *Env) removeResource(ctx context.Context, obj client.Object) error {
 }
 
 // NewNamespace makes a namespace of an own name.
-func (e *Env) NewNamespace() string {
-	e.t.Helper()
+func (e *Env) NewNamespace(t testing.TB) string {
+	t.Helper()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-"}}
-	if err := e.Client.Create(e.t.Context(), ns); err != nil {
-		e.t.Fatal(fmt.Errorf("make namespace: %w", err))
+	if err := e.Client.Create(t.Context(), ns); err != nil {
+		t.Fatal(fmt.Errorf("make namespace: %w", err))
 	}
 	return ns.Name
 }

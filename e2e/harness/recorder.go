@@ -3,117 +3,166 @@ package harness
 import (
 	"context"
 	"fmt"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/kubernetes"
-	watchtools "k8s.io/client-go/tools/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Write is one value that an object had.
+// Write is one state of an object: the number of the commit that it is of.
 type Write struct {
-	Number  int // of the commit
-	Version string
+	Number  int
+	Version string // resourceVersion
 	Seen    time.Time
 }
 
-// Recorder sees every state of the ConfigMaps of a namespace, in the order in which the API server stored them.
-type Recorder struct {
-	mu      sync.Mutex
-	writes  map[string][]Write
-	changed chan struct{} // closed and made anew at each event
-	err     error
+func (w Write) String() string {
+	return fmt.Sprintf("%d (version %s, %s)", w.Number, w.Version, w.Seen.Format(time.RFC3339Nano))
 }
 
-// Record starts a recorder for a namespace that ends with the test.
+// Recorder sees every state of the objects of a kind in a namespace, in the order in which the API server stored them.
+type Recorder struct {
+	value  func(client.Object) string      // what of an object tells its commit; empty for an object that is of none
+	number func(value string) (int, error) // of the commit that a value tells
+
+	mu      sync.Mutex
+	states  map[string][]state
+	changed chan struct{} // closed and made anew at each event
+}
+
+type state struct {
+	value, version string
+	seen           time.Time
+}
+
+// Record records the numbers in the ConfigMaps of a namespace until the test ends.
 func (e *Env) Record(t testing.TB, namespace string) *Recorder {
 	t.Helper()
-	clients, err := kubernetes.NewForConfig(e.Plane.RESTConfig())
-	if err != nil {
+	value := func(obj client.Object) string { return obj.(*corev1.ConfigMap).Data[sequenceKey] }
+	return e.record(t, namespace, &corev1.ConfigMapList{}, value, strconv.Atoi)
+}
+
+// RecordApplied records the revisions in the status of Kustomizations until the test ends.
+func (e *Env) RecordApplied(t testing.TB, namespace string) *Recorder {
+	t.Helper()
+	value := func(obj client.Object) string { return obj.(*kustomizev1.Kustomization).Status.LastAppliedRevision }
+	return e.record(t, namespace, &kustomizev1.KustomizationList{}, value, e.numberOf)
+}
+
+// RecordSources records the revisions in the status of GitRepositories until the test ends.
+func (e *Env) RecordSources(t testing.TB, namespace string) *Recorder {
+	t.Helper()
+	value := func(obj client.Object) string {
+		if artifact := obj.(*sourcev1.GitRepository).Status.Artifact; artifact != nil {
+			return artifact.Revision
+		}
+		return ""
+	}
+	return e.record(t, namespace, &sourcev1.GitRepositoryList{}, value, e.numberOf)
+}
+
+func (e *Env) record(t testing.TB, namespace string, list client.ObjectList, value func(client.Object) string, number func(string) (int, error)) *Recorder {
+	t.Helper()
+	if err := e.Client.List(t.Context(), list, client.InNamespace(namespace)); err != nil {
 		t.Fatal(err)
 	}
-	maps := clients.CoreV1().ConfigMaps(namespace)
-	now, err := maps.List(t.Context(), metav1.ListOptions{})
-	if err != nil {
+	r := &Recorder{value: value, number: number, states: map[string][]state{}, changed: make(chan struct{})}
+	if err := r.noteAll(list); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	w, err := watchtools.NewRetryWatcherWithContext(ctx, now.ResourceVersion, watcher(func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-		return maps.Watch(ctx, o)
-	}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &Recorder{writes: map[string][]Write{}, changed: make(chan struct{})}
-	for i := range now.Items {
-		r.note(&now.Items[i])
-	}
 	done := make(chan struct{})
-	go func() { defer close(done); r.follow(w) }()
+	go func() { defer close(done); r.follow(ctx, e.Client, namespace, list) }()
 	t.Cleanup(func() { cancel(); <-done })
 	return r
 }
 
-type watcher func(context.Context, metav1.ListOptions) (watch.Interface, error)
-
-func (w watcher) WatchWithContext(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-	return w(ctx, o)
-}
-
-func (r *Recorder) follow(w watch.Interface) {
-	for event := range w.ResultChan() {
-		switch obj := event.Object.(type) {
-		case *corev1.ConfigMap:
-			if event.Type != watch.Deleted {
-				r.note(obj)
+// follow notes every change after the list, until ctx ends. Where the API server was away and does not know what came after the list
+// any more, it lists again: then a state may go unseen, but not the order of those seen.
+func (r *Recorder) follow(ctx context.Context, c client.WithWatch, namespace string, list client.ObjectList) {
+	version := list.GetResourceVersion()
+	for ctx.Err() == nil {
+		var err error
+		version, err = r.watch(ctx, c, namespace, list, version)
+		if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+			if err = c.List(ctx, list, client.InNamespace(namespace)); err == nil {
+				version = list.GetResourceVersion()
+				err = r.noteAll(list)
 			}
-		default:
-			r.fail(fmt.Errorf("watch of ConfigMaps ended: %v", event))
+		}
+		if err != nil {
+			Pause(ctx, 100*time.Millisecond)
 		}
 	}
 }
 
-func (r *Recorder) note(m *corev1.ConfigMap) {
-	number, err := strconv.Atoi(m.Data[sequenceKey])
+// watch notes changes until the watch ends and returns the version that it got to.
+func (r *Recorder) watch(ctx context.Context, c client.WithWatch, namespace string, list client.ObjectList, version string) (string, error) {
+	from := &client.ListOptions{Namespace: namespace, Raw: &metav1.ListOptions{ResourceVersion: version}}
+	w, err := c.Watch(ctx, list.DeepCopyObject().(client.ObjectList), from)
 	if err != nil {
-		return // not one of ours
+		return version, err
+	}
+	defer w.Stop()
+	for event := range w.ResultChan() {
+		obj, ok := event.Object.(client.Object)
+		if !ok {
+			return version, apierrors.FromObject(event.Object)
+		}
+		version = obj.GetResourceVersion()
+		if event.Type == watch.Added || event.Type == watch.Modified {
+			r.note(obj)
+		}
+	}
+	return version, nil
+}
+
+func (r *Recorder) noteAll(list client.ObjectList) error {
+	return apimeta.EachListItem(list, func(obj runtime.Object) error {
+		r.note(obj.(client.Object))
+		return nil
+	})
+}
+
+func (r *Recorder) note(obj client.Object) {
+	value := r.value(obj)
+	if value == "" {
+		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.writes[m.Name] = append(r.writes[m.Name], Write{Number: number, Version: m.ResourceVersion, Seen: time.Now()})
+	r.states[obj.GetName()] = append(r.states[obj.GetName()], state{value, obj.GetResourceVersion(), time.Now()})
 	close(r.changed)
 	r.changed = make(chan struct{})
 }
 
-func (r *Recorder) fail(err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.err = err
-}
-
-// Last is the last number that each object had.
-func (r *Recorder) Last() map[string]int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	last := map[string]int{}
-	for name, writes := range r.writes {
-		last[name] = writes[len(writes)-1].Number
-	}
-	return last
-}
-
-// Writes are the values that an object had, in order.
+// Writes are the states of an object that are of a commit, in order.
 func (r *Recorder) Writes(name string) []Write {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]Write(nil), r.writes[name]...)
+	return r.writes(name)
+}
+
+func (r *Recorder) writes(name string) []Write {
+	var writes []Write
+	for _, s := range r.states[name] {
+		if number, err := r.number(s.value); err == nil {
+			writes = append(writes, Write{Number: number, Version: s.version, Seen: s.seen})
+		}
+	}
+	return writes
 }
 
 // AwaitWrite returns when an object was seen with a number, or a later one.
@@ -121,13 +170,13 @@ func (r *Recorder) AwaitWrite(t testing.TB, name string, number int, within time
 	t.Helper()
 	var found Write
 	r.await(t, within, fmt.Sprintf("number %d in %s", number, name), func() string {
-		for _, w := range r.writes[name] {
-			if w.Number >= number {
-				found = w
-				return ""
-			}
+		writes := r.writes(name)
+		i := slices.IndexFunc(writes, func(w Write) bool { return w.Number >= number })
+		if i < 0 {
+			return fmt.Sprintf("have %v", writes)
 		}
-		return fmt.Sprintf("have %v", r.writes[name])
+		found = writes[i]
+		return ""
 	})
 	return found
 }
@@ -135,17 +184,17 @@ func (r *Recorder) AwaitWrite(t testing.TB, name string, number int, within time
 // AwaitAll returns when every object has the number it is to have.
 func (r *Recorder) AwaitAll(t testing.TB, want map[string]int, within time.Duration) {
 	t.Helper()
-	r.await(t, within, "all applications at their last commit", func() string {
+	r.await(t, within, "all objects at their last commit", func() string {
 		var behind []string
 		for name, number := range want {
-			writes := r.writes[name]
+			writes := r.writes(name)
 			if len(writes) == 0 {
 				behind = append(behind, fmt.Sprintf("%s: nothing, want %d", name, number))
-			} else if have := writes[len(writes)-1].Number; have != number {
-				behind = append(behind, fmt.Sprintf("%s: %d, want %d", name, have, number))
+			} else if have := writes[len(writes)-1]; have.Number != number {
+				behind = append(behind, fmt.Sprintf("%s: %s, want %d", name, have, number))
 			}
 		}
-		sort.Strings(behind)
+		slices.Sort(behind)
 		return strings.Join(behind, "; ")
 	})
 }
@@ -157,12 +206,9 @@ func (r *Recorder) await(t testing.TB, within time.Duration, what string, missin
 	defer timer.Stop()
 	for {
 		r.mu.Lock()
-		left, changed, err := missing(), r.changed, r.err
+		left, changed := missing(), r.changed
 		r.mu.Unlock()
-		switch {
-		case err != nil:
-			t.Fatal(err)
-		case left == "":
+		if left == "" {
 			return
 		}
 		select {
@@ -173,30 +219,30 @@ func (r *Recorder) await(t testing.TB, within time.Duration, what string, missin
 	}
 }
 
-// Regressions tells of every write of an older commit over that of a newer one.
+// Regressions tells of every state of an older commit that followed one of a newer.
 func (r *Recorder) Regressions() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var found []string
-	for name, writes := range r.writes {
+	for name := range r.states {
+		writes := r.writes(name)
 		for i := 1; i < len(writes); i++ {
 			if writes[i].Number < writes[i-1].Number {
-				found = append(found, fmt.Sprintf("%s went from %d (version %s) back to %d (version %s at %s)", name,
-					writes[i-1].Number, writes[i-1].Version, writes[i].Number, writes[i].Version, writes[i].Seen.Format(time.RFC3339Nano)))
+				found = append(found, fmt.Sprintf("%s went from %s back to %s", name, writes[i-1], writes[i]))
 			}
 		}
 	}
-	sort.Strings(found)
+	slices.Sort(found)
 	return found
 }
 
-// Total is how many writes were seen.
+// Total is how many states were seen.
 func (r *Recorder) Total() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := 0
-	for _, writes := range r.writes {
-		n += len(writes)
+	for _, states := range r.states {
+		n += len(states)
 	}
 	return n
 }

@@ -3,7 +3,9 @@ package harness
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -76,9 +78,11 @@ func (r *Repo) PushTo(ctx context.Context, apps ...string) (int, error) {
 	for _, app := range apps {
 		files["apps/"+app+"/configmap.yaml"] = ConfigMap(app, map[string]string{sequenceKey: strconv.Itoa(next)})
 	}
-	if _, err := r.Files.Commit(ctx, gittest.Commit{Files: files, Message: "number " + strconv.Itoa(next)}); err != nil {
+	hash, err := r.Files.Commit(ctx, gittest.Commit{Files: files, Message: "number " + strconv.Itoa(next)})
+	if err != nil {
 		return 0, err
 	}
+	r.env.noteCommit(hash, next)
 	r.last = next
 	for _, app := range apps {
 		r.want[app] = next
@@ -105,11 +109,27 @@ func (r *Repo) PushAndRequest(ctx context.Context, apps ...string) (int, error) 
 func (r *Repo) Want() map[string]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	want := map[string]int{}
-	for app, n := range r.want {
-		want[app] = n
+	return maps.Clone(r.want)
+}
+
+// Last is the number of the last commit.
+func (r *Repo) Last() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last
+}
+
+// WantAll is the number that every object of some repositories is to end with: ConfigMaps, Kustomizations, GitRepositories.
+func WantAll(repos []*Repo) (objects, applied, sources map[string]int) {
+	objects, applied, sources = map[string]int{}, map[string]int{}, map[string]int{}
+	for _, r := range repos {
+		maps.Copy(objects, r.Want())
+		sources[r.Name] = r.Last()
+		for _, app := range r.Apps {
+			applied[app.Name] = r.Last()
+		}
 	}
-	return want
+	return objects, applied, sources
 }
 
 // ConfigMap is the manifest of a ConfigMap.
@@ -119,4 +139,23 @@ func ConfigMap(name string, data map[string]string) string {
 		text += "  " + k + ": " + strconv.Quote(v) + "\n"
 	}
 	return text
+}
+
+// noteCommit remembers which number a commit has.
+func (e *Env) noteCommit(hash string, number int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.commits[hash] = number
+}
+
+// numberOf is the number of the commit that a revision such as main@sha1:… names.
+func (e *Env) numberOf(revision string) (int, error) {
+	_, hash, _ := strings.Cut(revision, "@sha1:")
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	number, ok := e.commits[hash]
+	if !ok {
+		return 0, fmt.Errorf("revision %q is of no commit of this test", revision)
+	}
+	return number, nil
 }

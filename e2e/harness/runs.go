@@ -57,6 +57,27 @@ func (e *Env) deathOf(replica string) time.Time {
 	return time.Now()
 }
 
+// Span is a stretch of time.
+type Span struct{ From, To time.Time }
+
+// EndAtFreezes ends each run that a freeze of its replica interrupted a while after the freeze began: so long its lock surely lasted.
+// After that the replica may believe in its lock no more, and others may work on the object.
+func (e *Env) EndAtFreezes(runs []Run, surely time.Duration) []Run {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := slices.Clone(runs)
+	for i := range out {
+		for _, freeze := range e.pauses[out[i].Replica] {
+			end := freeze.From.Add(surely)
+			if out[i].Start.Before(freeze.From) && out[i].End.After(end) {
+				out[i].End, out[i].Cut = end, true
+				break
+			}
+		}
+	}
+	return out
+}
+
 // Overlaps tells of runs of the same object and stage that were under way at the same time.
 func Overlaps(runs []Run) []string {
 	var found []string

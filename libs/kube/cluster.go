@@ -166,11 +166,12 @@ func isKindMissing(err error) bool {
 	return apimeta.IsNoMatchError(err)
 }
 
-// Read gets an object that is at least of the given generation: from the cache where that is new enough, otherwise from the API
-// server. Caches lag, and not equally in all replicas; whoever was woken by a spec must not act on an older one.
+// Read gets an object that is at least of the given generation, zero for any: from the cache where that has it, otherwise from the API
+// server. Caches lag, and not equally in all replicas: whoever was woken by a spec must not act on an older one, and whoever changes
+// a cluster by what it reads here needs another proof that it is the latest.
 func (c *Cluster) Read(ctx context.Context, key types.NamespacedName, obj client.Object, generation int64) error {
 	err := c.Cache.Get(ctx, key, obj)
-	if err == nil && generation > 0 && obj.GetGeneration() >= generation {
+	if err == nil && obj.GetGeneration() >= generation {
 		return nil
 	}
 	return c.Client.Get(ctx, key, obj)

@@ -22,7 +22,7 @@ func KustomizationHandled(obj client.Object) (int64, string) {
 
 // Kustomizations lists the Kustomizations in the cache.
 func (c *Cluster) Kustomizations(ctx context.Context) ([]types.NamespacedName, error) {
-	return c.listKustomizations(ctx)
+	return keysOf(c.listKustomizations(ctx))
 }
 
 const (
@@ -83,29 +83,43 @@ func Dependencies(k *kustomizev1.Kustomization) []types.NamespacedName {
 	return keys
 }
 
+// Follower is a Kustomization that takes its files from a source, and where it begins to read.
+type Follower struct {
+	Key  types.NamespacedName
+	Path string
+}
+
 // Followers lists the Kustomizations in the cache that take their files from a source.
-func (c *Cluster) Followers(ctx context.Context, kind string, source types.NamespacedName) ([]types.NamespacedName, error) {
+func (c *Cluster) Followers(ctx context.Context, kind string, source types.NamespacedName) ([]Follower, error) {
 	return c.listKustomizations(ctx, client.MatchingFields{sourceIndex: sourceKey(kind, source)})
 }
 
 // Dependants lists the Kustomizations in the cache that depend on another.
 func (c *Cluster) Dependants(ctx context.Context, on types.NamespacedName) ([]types.NamespacedName, error) {
-	return c.listKustomizations(ctx, client.MatchingFields{dependencyIndex: on.String()})
+	return keysOf(c.listKustomizations(ctx, client.MatchingFields{dependencyIndex: on.String()}))
 }
 
 func sourceKey(kind string, key types.NamespacedName) string { return kind + "/" + key.String() }
 
-func (c *Cluster) listKustomizations(ctx context.Context, opts ...client.ListOption) ([]types.NamespacedName, error) {
+func (c *Cluster) listKustomizations(ctx context.Context, opts ...client.ListOption) ([]Follower, error) {
 	var list kustomizev1.KustomizationList
 	opts = append(opts, client.UnsafeDisableDeepCopy) // only names are read
 	if err := c.Cache.List(ctx, &list, opts...); err != nil {
 		return nil, fmt.Errorf("list kustomizations: %w", err)
 	}
-	keys := make([]types.NamespacedName, len(list.Items))
+	found := make([]Follower, len(list.Items))
 	for i := range list.Items {
-		keys[i] = client.ObjectKeyFromObject(&list.Items[i])
+		found[i] = Follower{client.ObjectKeyFromObject(&list.Items[i]), list.Items[i].Spec.Path}
 	}
-	return keys, nil
+	return found, nil
+}
+
+func keysOf(found []Follower, err error) ([]types.NamespacedName, error) {
+	keys := make([]types.NamespacedName, len(found))
+	for i, f := range found {
+		keys[i] = f.Key
+	}
+	return keys, err
 }
 
 // KustomizationReference names a Kustomization in a fact.

@@ -151,23 +151,22 @@ func (s *Stage) Trigger(ctx context.Context, key types.NamespacedName, hint Hint
 	s.outbox.add(key, hint.header(ctx))
 }
 
-// TriggerAll wakes objects and returns when the bus has all the triggers.
+// TriggerAll wakes objects, in that order, and returns when the bus has all the triggers.
 func (s *Stage) TriggerAll(ctx context.Context, keys []types.NamespacedName, hint Hint) error {
-	batch := make(map[types.NamespacedName]map[string]string, len(keys))
-	for _, key := range keys {
-		batch[key] = hint.header(ctx)
+	batch := make([]wakeUp, len(keys))
+	for i, key := range keys {
+		batch[i] = wakeUp{key, hint.header(ctx)}
 	}
-	for key, err := range publishAll(ctx, s.rt.Bus, s.Name, batch) {
-		return fmt.Errorf("trigger %s %s: %w", s.Name, key, err)
+	for _, f := range publishAll(ctx, s.rt.Bus, s.Name, batch) {
+		return fmt.Errorf("trigger %s %s: %w", s.Name, f.key, f.err)
 	}
 	return nil
 }
 
 // Wake asks another stage for a run of an object: the stage before, when what it made is lost.
 func Wake(ctx context.Context, b *bus.Conn, stage string, key types.NamespacedName, hint Hint) error {
-	batch := map[types.NamespacedName]map[string]string{key: hint.header(ctx)}
-	if err := publishAll(ctx, b, stage, batch)[key]; err != nil {
-		return fmt.Errorf("wake %s %s: %w", stage, key, err)
+	for _, f := range publishAll(ctx, b, stage, []wakeUp{{key, hint.header(ctx)}}) {
+		return fmt.Errorf("wake %s %s: %w", stage, key, f.err)
 	}
 	return nil
 }

@@ -105,41 +105,57 @@ func (o *outbox) run(ctx context.Context) {
 // flush publishes all pending triggers at once and returns how many the bus did not take.
 func (o *outbox) flush(ctx context.Context) int {
 	o.mu.Lock()
-	batch := o.pending
+	batch := make([]wakeUp, 0, len(o.pending))
+	for key, header := range o.pending {
+		batch = append(batch, wakeUp{key, header})
+	}
 	o.pending = map[types.NamespacedName]map[string]string{}
 	o.mu.Unlock()
 	failed := publishAll(ctx, o.bus, o.stage, batch)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for key := range failed {
-		if _, newer := o.pending[key]; !newer {
-			o.pending[key] = batch[key]
+	for _, f := range failed {
+		if _, newer := o.pending[f.key]; !newer {
+			o.pending[f.key] = f.header
 		}
 	}
 	return len(failed)
 }
 
-// publishAll publishes triggers and waits for the bus to have stored them. It returns those that were not stored, with the reason.
-func publishAll(ctx context.Context, b *bus.Conn, stage string, batch map[types.NamespacedName]map[string]string) map[types.NamespacedName]error {
-	failed := map[types.NamespacedName]error{}
-	futures := make(map[types.NamespacedName]jetstream.PubAckFuture, len(batch))
-	for key, header := range batch {
-		future, err := b.Trigger(stage, key, header)
-		if err != nil {
-			failed[key] = err
-			continue
+// wakeUp is a trigger to be published.
+type wakeUp struct {
+	key    types.NamespacedName
+	header map[string]string
+}
+
+// failedWakeUp is a trigger that the bus did not store.
+type failedWakeUp struct {
+	wakeUp
+	err error
+}
+
+// publishAll publishes triggers in order and waits for the bus to have stored them. It returns those that were not stored.
+func publishAll(ctx context.Context, b *bus.Conn, stage string, batch []wakeUp) []failedWakeUp {
+	var failed []failedWakeUp
+	futures := make([]jetstream.PubAckFuture, len(batch))
+	for i, w := range batch {
+		var err error
+		if futures[i], err = b.Trigger(stage, w.key, w.header); err != nil {
+			failed = append(failed, failedWakeUp{w, err})
 		}
-		futures[key] = future
 	}
 	timeout, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	for key, future := range futures {
+	for i, future := range futures {
+		if future == nil {
+			continue
+		}
 		select {
 		case <-future.Ok():
 		case err := <-future.Err():
-			failed[key] = err
+			failed = append(failed, failedWakeUp{batch[i], err})
 		case <-timeout.Done():
-			failed[key] = timeout.Err()
+			failed = append(failed, failedWakeUp{batch[i], timeout.Err()})
 		}
 	}
 	return failed

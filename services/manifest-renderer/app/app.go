@@ -37,6 +37,7 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 	}
 	h := &handler.Handler{
 		Cluster: env.Cluster, Bus: env.Bus, Sealer: sealer,
+		Sets:                 handler.NewSets(env.Bus.Sets(), sealer),
 		Renderer:             render.New(render.Options{Strict: c.StrictSubstitution}),
 		Trees:                handler.NewTrees(env.Bus.Artifacts(), c.TreeCacheBytes),
 		NoCrossNamespaceRefs: env.NoCrossNamespaceRefs,

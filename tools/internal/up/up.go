@@ -23,6 +23,7 @@ import (
 	applier "github.com/sluice-cd/sluice/services/applier/app"
 	gitwatcher "github.com/sluice-cd/sluice/services/git-watcher/app"
 	renderer "github.com/sluice-cd/sluice/services/manifest-renderer/app"
+	"github.com/sluice-cd/sluice/tools/internal/install"
 )
 
 // Options of `sluice up`.
@@ -84,7 +85,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 	}
 	defer closeEnv()
 	if o.InstallCRDs {
-		if err := installCRDs(ctx, env.Cluster); err != nil {
+		if _, err := install.CRDs(ctx, env.Cluster.Config, install.Options{}); err != nil {
 			return ignoreEnd(ctx, err)
 		}
 	}

@@ -62,14 +62,10 @@ func (t target) path() []string {
 	return append(path, t.gvr.Resource, t.name)
 }
 
-// get reads an object's metadata. If cached is true the server may answer from its watch cache,
-// which is cheap and can be a little behind.
-func (c *client) get(ctx context.Context, t target, cached bool) (*answer, error) {
-	req := c.rest.Get().AbsPath(t.path()...).SetHeader("Accept", onlyMetadata)
-	if cached {
-		req.Param("resourceVersion", "0")
-	}
-	return do(ctx, req)
+// get reads an object's metadata as it is now. Reading it from the API server's watch cache would be
+// cheaper, but that is a little behind: it would hide a pause, or the end of one.
+func (c *client) get(ctx context.Context, t target) (*answer, error) {
+	return do(ctx, c.rest.Get().AbsPath(t.path()...).SetHeader("Accept", onlyMetadata))
 }
 
 // getWhole reads an object.

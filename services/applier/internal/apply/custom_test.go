@@ -77,19 +77,25 @@ func TestPendingDefinition(t *testing.T) {
 // The definition came with another set, after this engine had asked which kinds there are.
 func TestDefinitionOfAnotherSet(t *testing.T) {
 	f := setUp(t, Config{WaitTimeout: 20 * time.Second})
-	_, failures := f.applyFails(configMap("c", "1") + widget("later", "a", 1))
+	_, failures := f.applyFails(configMap("c", "1") + widget("another", "a", 1))
 	if failures.Kind() != UnknownKind || !failures.Kind().Retryable() {
 		t.Errorf("kind = %q", failures.Kind())
 	}
-	f.apply(crd("later") + widget("later", "b", 1))
+	f.apply(crd("another") + widget("another", "b", 1))
+	f.want(f.applySoon(widget("another", "a", 1)).Changes, "Another/a created")
+}
+
+// applySoon applies once discovery has caught up with a new kind.
+func (f *fixture) applySoon(docs string) *Result {
+	f.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for length, more := firstPause, true; ; {
-		_, err := f.Apply(t.Context(), f.parse(widget("later", "a", 1)), f.options)
+		result, err := f.Apply(f.Context(), f.parse(docs), f.options)
 		if err == nil {
-			return
+			return result
 		}
-		if length, more = pause(t.Context(), length, deadline); !more || KindOf(err) != UnknownKind {
-			t.Fatal(err)
+		if length, more = pause(f.Context(), length, deadline); !more || KindOf(err) != UnknownKind {
+			f.Fatal(err)
 		}
 	}
 }

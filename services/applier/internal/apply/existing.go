@@ -56,7 +56,7 @@ func (r *run) read(ctx context.Context, v victim) (*answer, error) {
 	if reason != "" || err != nil {
 		return nil, err
 	}
-	live, err := r.engine.client.get(ctx, at, false)
+	live, err := r.engine.client.get(ctx, at)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}

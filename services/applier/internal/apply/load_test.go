@@ -73,6 +73,35 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// An object that others write between all visits is looked at first. When they stop, it no longer is.
+func TestRequestsOfARestlessObject(t *testing.T) {
+	f := setUp(t, Config{})
+	c := f.count(Config{})
+	docs := configMap("a", "1")
+	f.apply(docs)
+	for _, tc := range []struct {
+		name          string
+		touched       bool
+		gets, patches int64
+	}{
+		{"untouched", false, 0, 1},
+		{"touched", true, 1, 2},
+		{"touched again", true, 1, 1},
+		{"left alone", false, 1, 1},
+		{"left alone again", false, 0, 1},
+	} {
+		if tc.touched {
+			f.patch(f.parse(docs)[0], "autoscaler", `{"metadata":{"annotations":{"for":"`+tc.name+`"}}}`)
+		}
+		c.gets.Store(0)
+		c.patches.Store(0)
+		f.want(f.apply(docs).Changes, "ConfigMap/a unchanged")
+		if c.gets.Load() != tc.gets || c.patches.Load() != tc.patches {
+			t.Errorf("%s: %d GET and %d PATCH, want %d and %d", tc.name, c.gets.Load(), c.patches.Load(), tc.gets, tc.patches)
+		}
+	}
+}
+
 // Two engines, as after a restart or with a second replica, and two runs in one engine.
 func TestConcurrentRuns(t *testing.T) {
 	f := setUp(t, Config{})

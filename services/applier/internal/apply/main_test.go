@@ -2,12 +2,14 @@ package apply
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -42,7 +44,7 @@ type fixture struct {
 
 func setUp(t testing.TB, config Config) *fixture {
 	t.Helper()
-	f := &fixture{TB: t, config: cluster.RESTConfig(), namespace: "test-" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-"))}
+	f := &fixture{TB: t, config: cluster.RESTConfig(), namespace: "test-" + strings.ToLower(rand.Text()[:10])}
 	f.config.QPS = -1
 	f.options = Options{Owner: Owner{Name: "app", Namespace: f.namespace}}
 	var err error
@@ -52,8 +54,37 @@ func setUp(t testing.TB, config Config) *fixture {
 	if f.dynamic, err = dynamic.NewForConfig(f.config); err != nil {
 		t.Fatal(err)
 	}
-	f.kubectl("create", f.parse("{apiVersion: v1, kind: Namespace, metadata: {name: NS}}")[0])
+	namespace := f.parse("{apiVersion: v1, kind: Namespace, metadata: {name: NS}}")[0]
+	f.kubectl("create", namespace)
+	t.Cleanup(func() { f.kubectl("delete", namespace) })
+	t.Cleanup(f.deleteDefinitions)
 	return f
+}
+
+// deleteDefinitions deletes the definitions that a test made and waits until they are gone, so that
+// the next test finds none.
+func (f *fixture) deleteDefinitions() {
+	ctx, end := context.WithTimeout(context.Background(), 20*time.Second)
+	defer end()
+	definitions := f.dynamic.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
+	for length, more := firstPause, true; more; {
+		list, err := definitions.List(ctx, metav1.ListOptions{})
+		if err != nil {
+			f.Fatal(err)
+		}
+		left := 0
+		for _, item := range list.Items {
+			if strings.HasSuffix(item.GetName(), ".test.sluice.dev") {
+				left++
+				_ = definitions.Delete(ctx, item.GetName(), metav1.DeleteOptions{}) // It may just have gone; the list tells.
+			}
+		}
+		if left == 0 {
+			return
+		}
+		length, more = pause(ctx, length, time.Now().Add(time.Minute))
+	}
+	f.Error("the definitions do not go away")
 }
 
 // parse reads objects from YAML documents, in which NS stands for the test's namespace.

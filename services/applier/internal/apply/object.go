@@ -21,8 +21,8 @@ type attempt struct {
 	live          *Seen
 	managedFields []metav1.ManagedFieldsEntry
 	// known says that live is how the object was when it was last looked at. If not, it is to be
-	// looked at; cached then allows the answer to be a little behind.
-	known, cached bool
+	// looked at.
+	known bool
 	// before is the resourceVersion that was remembered, if any.
 	before string
 	// tries counts the patches; restless is set when a precondition failed.
@@ -66,7 +66,6 @@ func (r *run) applyObject(ctx context.Context, d *desired) (Change, error) {
 func (a *attempt) recall() {
 	seen, ok := a.engine.memory.get(a.id)
 	if !ok {
-		a.cached = !a.policy.ifNotPresent
 		return
 	}
 	a.before = seen.ResourceVersion
@@ -78,8 +77,7 @@ func (a *attempt) recall() {
 
 // look reads the live object's metadata.
 func (a *attempt) look(ctx context.Context) error {
-	answer, err := a.engine.client.get(ctx, a.at, a.cached)
-	a.cached = false
+	answer, err := a.engine.client.get(ctx, a.at)
 	switch {
 	case apierrors.IsNotFound(err) && !isUnserved(err):
 		a.live, a.known = nil, true

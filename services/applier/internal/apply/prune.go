@@ -115,7 +115,7 @@ func (p *pruning) prune(ctx context.Context, v victim) (Change, error) {
 		change.Note = reason
 		return change, err
 	}
-	answer, err := p.engine.client.get(ctx, at, false)
+	answer, err := p.engine.client.get(ctx, at)
 	if apierrors.IsNotFound(err) {
 		change.Note = "it was not there"
 		return change, nil

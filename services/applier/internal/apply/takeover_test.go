@@ -102,3 +102,42 @@ func TestTakeoverOfWipedManagedFields(t *testing.T) {
 	}
 	f.want(f.apply(configMap("a", "1")).Changes, "ConfigMap/a unchanged")
 }
+
+// Somebody writes between our look and the takeover: that claim must not be lost.
+func TestTakeoverLosesNoClaim(t *testing.T) {
+	f := setUp(t, Config{})
+	object := f.kubectl("create", f.parse(configMap("a", "1"))[0])
+	first := true
+	f.options.Guard = func() error {
+		if first {
+			first = false
+			f.patch(object, "autoscaler", `{"data":{"foreign":"field"}}`)
+		}
+		return nil
+	}
+	f.want(f.apply(configMap("a", "1")).Changes, "ConfigMap/a configured")
+	live := f.kubectl("get", object)
+	if diff := cmp.Diff([]string{"sluice/Apply", "autoscaler/Update"}, managersOf(live)); diff != "" {
+		t.Errorf("managers:\n%s", diff)
+	}
+}
+
+func TestIsForeign(t *testing.T) {
+	for name, tc := range map[string]struct {
+		entry metav1.ManagedFieldsEntry
+		want  bool
+	}{
+		"kubectl":           {metav1.ManagedFieldsEntry{Manager: "kubectl", Operation: "Apply"}, true},
+		"kubectl rollout":   {metav1.ManagedFieldsEntry{Manager: "kubectl-rollout", Operation: "Update"}, true},
+		"kubectl of status": {metav1.ManagedFieldsEntry{Manager: "kubectl-edit", Operation: "Update", Subresource: "status"}, false},
+		"kubectl of scale":  {metav1.ManagedFieldsEntry{Manager: "kubectl", Operation: "Update", Subresource: "scale"}, false},
+		"ours":              {metav1.ManagedFieldsEntry{Manager: "sluice", Operation: "Apply"}, false},
+		"ours, updated":     {metav1.ManagedFieldsEntry{Manager: "sluice", Operation: "Update"}, true},
+		"controller":        {metav1.ManagedFieldsEntry{Manager: "kube-controller-manager", Operation: "Update"}, false},
+		"kept on purpose":   {metav1.ManagedFieldsEntry{Manager: "flux-client-side-apply", Operation: "Update"}, false},
+	} {
+		if got := isForeign(tc.entry, "sluice"); got != tc.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -4,6 +4,7 @@ package handler
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
@@ -86,18 +87,58 @@ func (a *Applier) Run(ctx context.Context, run *stage.Run) (stage.Result, error)
 
 func (a *Applier) bringForward(ctx context.Context, run *stage.Run) (stage.Result, error) {
 	j := &job{run: run, k: &kustomizev1.Kustomization{}, started: time.Now()}
-	// Read past the cache: what follows changes the cluster and must not act on an older spec.
-	err := a.Cluster.Client.Get(ctx, run.Key, j.k)
-	switch {
-	case apierrors.IsNotFound(err):
-		return stage.Result{Gone: true}, nil
-	case err != nil:
-		return stage.Result{}, fmt.Errorf("read kustomization: %w", err)
-	}
-	j.before = j.k.DeepCopy()
 	if _, err := run.Load(&j.known); err != nil {
 		return stage.Result{}, err
 	}
+	if _, err := stage.ReadState(ctx, a.Bus, state.StageRender, run.Key, &j.rendered); err != nil {
+		return stage.Result{}, err
+	}
+	fresh := false
+	if a.Cluster.Cache.Get(ctx, run.Key, j.k) == nil && j.isToApply() {
+		j.before = j.k.DeepCopy()
+		if j.isCurrent() {
+			result, err := a.succeeded(ctx, j, nil, nil)
+			if !kube.IsConflict(err) && !apierrors.IsNotFound(err) {
+				return result, err
+			}
+		} else {
+			fresh = a.makeOurs(ctx, j)
+		}
+	}
+	if !fresh {
+		j.k = &kustomizev1.Kustomization{} // not into what the cache gave: fields that are gone would stay
+		err := a.Cluster.Client.Get(ctx, run.Key, j.k)
+		if apierrors.IsNotFound(err) {
+			return stage.Result{Gone: true}, nil
+		}
+		if err != nil {
+			return stage.Result{}, fmt.Errorf("read kustomization: %w", err)
+		}
+	}
+	return a.act(ctx, j)
+}
+
+// isToApply says whether the object, as the cache has it, is one that a rendered set stands ready for.
+func (j *job) isToApply() bool {
+	return j.k.DeletionTimestamp == nil && !j.k.Spec.Suspend && j.isRendered() && j.rendered.OK()
+}
+
+// isRendered says whether the rendered set, or the failure to render it, is of this very object and spec.
+func (j *job) isRendered() bool {
+	return j.rendered.UID == j.k.UID && j.rendered.Generation == j.k.Generation
+}
+
+// makeOurs puts our finalizer on an object that has none, which proves that the cache had its latest state.
+func (a *Applier) makeOurs(ctx context.Context, j *job) bool {
+	if slices.Contains(j.k.Finalizers, kube.Finalizer) || j.run.Guard() != nil {
+		return false
+	}
+	return a.Cluster.AddFinalizer(ctx, j.k) == nil
+}
+
+// act decides by the latest state of the object, which is no older than this run: what follows changes the cluster.
+func (a *Applier) act(ctx context.Context, j *job) (stage.Result, error) {
+	j.before = j.k.DeepCopy()
 	if j.known.UID != j.k.UID {
 		j.known = applied{UID: j.k.UID}
 	}
@@ -106,28 +147,15 @@ func (a *Applier) bringForward(ctx context.Context, run *stage.Run) (stage.Resul
 		return a.finalize(ctx, j)
 	case j.k.Spec.Suspend:
 		return stage.Result{}, nil
-	}
-	return a.applyRendered(ctx, j)
-}
-
-// unrenderedDelay is a safety net: the render's fact comes long before.
-const unrenderedDelay = time.Minute
-
-func (a *Applier) applyRendered(ctx context.Context, j *job) (stage.Result, error) {
-	found, err := stage.ReadState(ctx, a.Bus, state.StageRender, j.run.Key, &j.rendered)
-	if err != nil {
-		return stage.Result{}, err
-	}
-	if !found || j.rendered.UID != j.k.UID || j.rendered.Generation != j.k.Generation {
+	case !j.isRendered():
 		return stage.Result{Next: unrenderedDelay}, nil
-	}
-	if !j.rendered.OK() {
+	case !j.rendered.OK():
 		return a.failed(ctx, j, &fault{reason: j.rendered.Reason, message: j.rendered.Message})
 	}
 	if err := a.Cluster.AddFinalizer(ctx, j.k); err != nil {
 		return stage.Result{}, err
 	}
-	j.before.ObjectMeta = *j.k.ObjectMeta.DeepCopy()
+	j.before = j.k.DeepCopy()
 	if j.isCurrent() {
 		return a.succeeded(ctx, j, nil, nil)
 	}
@@ -137,10 +165,13 @@ func (a *Applier) applyRendered(ctx context.Context, j *job) (stage.Result, erro
 	return a.apply(ctx, j)
 }
 
+// unrenderedDelay is a safety net: the render's fact comes long before.
+const unrenderedDelay = time.Minute
+
 // isCurrent says whether this very set was applied for this spec less than about an interval ago, so that only the revision is new.
 func (j *job) isCurrent() bool {
 	age := time.Since(j.known.At)
-	return j.known.Set == j.rendered.Set && j.known.Generation == j.k.Generation && j.known.RequestedAt == j.rendered.RequestedAt &&
+	return j.known.UID == j.k.UID && j.known.Set == j.rendered.Set && j.known.Generation == j.k.Generation && j.known.RequestedAt == j.rendered.RequestedAt &&
 		j.k.Status.Inventory != nil && len(j.known.Begun) == 0 && age < j.k.Spec.Interval.Duration*8/10
 }
 

@@ -42,7 +42,9 @@ func (a *Applier) succeeded(ctx context.Context, j *job, applied, pruned []apply
 		if err := a.tellSuccess(ctx, j, applied, pruned, repaired); err != nil {
 			return stage.Result{}, err
 		}
-		a.successEvent(j, changed, repaired)
+		if len(changed) > 0 || !wasReady || j.known.Generation != j.k.Generation {
+			a.successEvent(j, changed, repaired) // a revision that changed nothing here shows in the status alone
+		}
 		j.run.Log.Info("applied", "revision", j.rendered.SourceRevision, "changed", len(changed), "took", time.Since(j.started).String())
 	}
 	if applied != nil || j.known.Set == "" {

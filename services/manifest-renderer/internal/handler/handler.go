@@ -3,9 +3,11 @@ package handler
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
+	"sort"
+	"strings"
 	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
@@ -29,14 +31,37 @@ type Handler struct {
 	Cluster              *kube.Cluster
 	Bus                  *bus.Conn
 	Sealer               *seal.Sealer
+	Sets                 *Sets
 	Renderer             *render.Renderer
 	Trees                *Trees
 	NoCrossNamespaceRefs bool
 }
 
-// Followers says which Kustomizations a revised source wakes.
+// Followers says which Kustomizations a revised source wakes: first those below whose path something changed. Which of them
+// really render is decided by what they read.
 func (h *Handler) Followers(ctx context.Context, fact *factsv1.Fact) ([]types.NamespacedName, error) {
-	return h.Cluster.Followers(ctx, fact.GetObject().GetKind(), bus.FactObject(fact))
+	followers, err := h.Cluster.Followers(ctx, fact.GetObject().GetKind(), bus.FactObject(fact))
+	if err != nil {
+		return nil, err
+	}
+	changed := fact.GetSourceRevised().GetChangedPaths()
+	keys := make([]types.NamespacedName, 0, len(followers))
+	var others []types.NamespacedName
+	for _, f := range followers {
+		if isBelow(changed, f.Path) {
+			keys = append(keys, f.Key)
+		} else {
+			others = append(others, f.Key)
+		}
+	}
+	return append(keys, others...), nil
+}
+
+// isBelow says whether one of the sorted paths lies in a directory.
+func isBelow(paths []string, dir string) bool {
+	dir = strings.TrimPrefix(path.Clean("/"+dir)+"/", "/")
+	at := sort.SearchStrings(paths, dir)
+	return at < len(paths) && strings.HasPrefix(paths[at], dir)
 }
 
 // Run brings the rendered set of one Kustomization up to date.
@@ -67,6 +92,9 @@ func (h *Handler) Run(ctx context.Context, run *stage.Run) (stage.Result, error)
 func (h *Handler) bringForward(ctx context.Context, run *stage.Run, k *kustomizev1.Kustomization, last state.Rendered) (stage.Result, error) {
 	started := time.Now()
 	next, failure := h.render(ctx, k, last)
+	if errors.Is(failure, errEarly) {
+		return stage.Result{Next: earlyDelay, Exact: true}, nil
+	}
 	var fault *faultError
 	if failure != nil && !errors.As(failure, &fault) {
 		return stage.Result{}, failure // ours or passing: nothing about it is the application's
@@ -134,28 +162,21 @@ func (h *Handler) render(ctx context.Context, k *kustomizev1.Kustomization, last
 		}
 		return next, fmt.Errorf("render at %s: %w", source.Revision, err)
 	}
-	return h.store(ctx, next, result)
+	return h.Sets.Put(ctx, next, result)
 }
 
 // isCurrent says whether the last set is what a render from the source would give, without rendering: what the render read is the same.
 func (h *Handler) isCurrent(ctx context.Context, last state.Rendered, source *meta.Artifact) (bool, error) {
-	stored, err := h.Bus.Sets().Has(ctx, last.Set)
+	stored, err := h.Sets.Stored(ctx, last.Set)
 	if err != nil || !stored {
 		return false, err
 	}
 	if last.SourceDigest == source.Digest {
 		return true, nil
 	}
-	data, err := h.Bus.Sets().Get(ctx, last.ReadSet)
-	if errors.Is(err, bus.ErrArtifactNotFound) {
-		return false, nil
-	}
-	if err != nil {
+	read, err := h.Sets.ReadSet(ctx, last.ReadSet)
+	if err != nil || read == nil {
 		return false, err
-	}
-	var read tree.ReadSet
-	if err := json.Unmarshal(data, &read); err != nil {
-		return false, nil // written by another version: render
 	}
 	files, err := h.Trees.Get(ctx, source.Digest)
 	if errors.Is(err, bus.ErrArtifactNotFound) {
@@ -176,37 +197,18 @@ func (h *Handler) tree(ctx context.Context, k *kustomizev1.Kustomization, source
 	return files, err
 }
 
-// store seals the set and keeps it and its read-set under their digests.
-func (h *Handler) store(ctx context.Context, next state.Rendered, result *render.Result) (state.Rendered, error) {
-	read, err := json.Marshal(result.ReadSet)
-	if err != nil {
-		return next, fmt.Errorf("write read-set: %w", err)
-	}
-	next.Objects, next.ReadSet = len(result.Objects), bus.Digest(read)
-	next.Set = h.Sealer.Name(result.Manifests)
-	sealed, err := h.Sealer.Seal(next.Set, result.Manifests)
-	if err != nil {
-		return next, err
-	}
-	if err := h.Bus.Sets().Put(ctx, next.ReadSet, read); err != nil {
-		return next, err
-	}
-	return next, h.Bus.Sets().Put(ctx, next.Set, sealed)
-}
+// patience is how long a new Kustomization waits in silence for a source that was made together with it, asking each earlyDelay where no
+// fact comes.
+const (
+	patience   = 3 * time.Second
+	earlyDelay = time.Second
+)
 
-// NamedSets returns what rendered Kustomizations name in the store of sets.
-func NamedSets(b *bus.Conn) func(context.Context) (map[string]bool, error) {
-	return func(ctx context.Context) (map[string]bool, error) {
-		known, err := stage.ListStates[state.Rendered](ctx, b, state.StageRender)
-		if err != nil {
-			return nil, err
-		}
-		named := map[string]bool{}
-		for _, r := range known {
-			named[r.Set], named[r.ReadSet] = true, true
-		}
-		return named, nil
-	}
+var errEarly = errors.New("source is not there yet")
+
+// isNew says whether git-watcher has not looked at the object yet.
+func isNew(repo *sourcev1.GitRepository) bool {
+	return repo.Status.Artifact == nil && len(repo.Status.Conditions) == 0
 }
 
 // source returns the present artifact of a Kustomization's source: as git-watcher recorded it, or as its status says where the bus lost that.
@@ -227,6 +229,9 @@ func (h *Handler) source(ctx context.Context, k *kustomizev1.Kustomization) (*me
 	}
 	var repo sourcev1.GitRepository
 	err := h.Cluster.Client.Get(ctx, key, &repo)
+	if early := time.Since(k.CreationTimestamp.Time) < patience; early && (apierrors.IsNotFound(err) || err == nil && isNew(&repo)) {
+		return nil, errEarly
+	}
 	if apierrors.IsNotFound(err) {
 		return nil, fault(meta.ArtifactFailedReason, "source GitRepository '%s' not found", key)
 	}

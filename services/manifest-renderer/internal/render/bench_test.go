@@ -6,6 +6,15 @@ import (
 
 // BenchmarkRender renders four objects from plain files and from a small
 // kustomization, and answers for an unchanged revision.
+//
+// On two busy cores: plain files 0.5 ms, a kustomization 4 ms, unchanged 5 µs
+// including the new tree. What a kustomize build costs beside that is parsing
+// the OpenAPI schema, 100 ms and more, which Flux pays before each build and
+// after it, under one lock; here it is parsed once and shared (schema.go), and
+// builds run side by side. Of the 4 ms a third goes into the configurations of
+// built-in transformers, which kustomize writes as YAML and parses again, for
+// each transformer and kustomization. Kustomize compares each object with each:
+// 2000 objects take seconds, while plain files stay linear.
 func BenchmarkRender(b *testing.B) {
 	fixtures := loadFixtures(b)
 	for _, name := range []string{"bench-plain", "bench-kustomize"} {

@@ -3,6 +3,7 @@ package render
 import (
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/fluxcd/pkg/apis/meta"
@@ -67,9 +68,14 @@ func pathNotFound(path string) *Error {
 	}
 }
 
-// capped cuts a message to maxMessage bytes, at a rune's border.
+// capped makes a message one line of text, of at most maxMessage bytes.
 func capped(s string) string {
-	s = strings.ToValidUTF8(s, "�")
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "�"))
 	if len(s) <= maxMessage {
 		return s
 	}

@@ -94,7 +94,7 @@ func (b *build) amend(k *kustypes.Kustomization) error {
 func (b *build) amendComponents(k *kustypes.Kustomization) error {
 	for _, c := range b.spec.Components {
 		if isRemote(c) || path.IsAbs(c) {
-			return failed("component path %.200q must be local and relative", c)
+			return failed("component path %.200q must be local and relative", shown(c))
 		}
 		name, ok := tree.Relative(path.Join(tree.Root, b.dir, c))
 		missing := !ok || b.view.Stat(name) == tree.Absent

@@ -51,7 +51,7 @@ var remotes = []string{
 	"https://github.com/org/repo//deploy?ref=main", "git::https://example.org/repo", "GIT::example", "git::github.com/org/repo",
 	"ssh://git@example.org/repo", "ssh://example.org/org/repo", "git@example.org:org/repo", "git@github.com:org/repo.git",
 	"me@example.org/org/repo", "github.com/org/repo", "GitHub.com/org/repo", "github.com:org/repo",
-	"file:///etc", "FILE:///etc/passwd", "https://user:secret@example.org/x",
+	"file:///etc", "FILE:///etc/passwd", "https://user:secret@example.org/x", "https://example.org/x?token=secret@",
 }
 
 func TestRemoteReferencesAreRefused(t *testing.T) {
@@ -105,7 +105,7 @@ func TestRemoteReferencesAreRefused(t *testing.T) {
 				}
 				t.Run(field+"/"+place+"/"+remote, func(t *testing.T) {
 					e := files(fmt.Sprintf(format, remote)).failure(t, Request{Spec: &kustomizev1.KustomizationSpec{Path: "app"}})
-					if !strings.Contains(e.Message, "is remote") || !strings.Contains(e.Message, remote) || e.File == "" {
+					if !strings.Contains(e.Message, "is remote") || !strings.Contains(e.Message, shown(remote)) || e.File == "" || strings.Contains(e.Error(), "secret@") {
 						t.Errorf("got %v, want that the reference is remote, and where", e)
 					}
 				})

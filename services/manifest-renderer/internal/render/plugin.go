@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"sigs.k8s.io/kustomize/api/provider"
 	"sigs.k8s.io/kustomize/api/resource"
 	kustypes "sigs.k8s.io/kustomize/api/types"
 
@@ -43,7 +42,7 @@ func (v *vet) pluginFile(name string) error {
 	if err := v.manifest(name); err != nil {
 		return err
 	}
-	resources, err := provider.NewDefaultDepProvider().GetResourceFactory().SliceFromBytes(data)
+	resources, err := parseResources(data)
 	if err != nil {
 		return nil // kustomize fails in the same way
 	}
@@ -143,7 +142,7 @@ func (v *vet) pluginFields(field string, value any) error {
 
 func (v *vet) pluginText(field, text string) error {
 	if isOneOf(loading, field) && isRemoteSource(text) {
-		return failed("%.200q is remote, only what is in the source itself can be used", text)
+		return errRemote(text)
 	}
 	if !isOneOf(patching, field) {
 		return nil

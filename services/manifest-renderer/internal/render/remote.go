@@ -33,3 +33,18 @@ func isRemoteSource(entry string) bool {
 	}
 	return false
 }
+
+var (
+	credentials = regexp.MustCompile(`//[^/?#]*@`)
+	query       = regexp.MustCompile(`\?.*`)
+)
+
+// shown is an entry without what in an address can be secret.
+func shown(entry string) string {
+	entry = credentials.ReplaceAllString(strings.ReplaceAll(entry, "\n", " "), "//***@")
+	return query.ReplaceAllString(entry, "?…")
+}
+
+func errRemote(entry string) *Error {
+	return failed("%.200q is remote, only what is in the source itself can be used", shown(entry))
+}

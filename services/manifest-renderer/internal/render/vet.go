@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 repositories still use the fields that kustomize calls deprecated, and what they hold must be looked at
+
 package render
 
 import (
@@ -5,6 +7,7 @@ import (
 	"slices"
 
 	"sigs.k8s.io/kustomize/api/provider"
+	"sigs.k8s.io/kustomize/api/resource"
 	kustypes "sigs.k8s.io/kustomize/api/types"
 
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/tree"
@@ -71,7 +74,9 @@ func (v *vet) kustomization(dir string, k *kustypes.Kustomization) error {
 	}
 	for _, e := range entries(k) {
 		if isRemoteSource(e.value) {
-			return failed("%s: %.200q is remote, only what is in the source itself can be used", e.field, e.value)
+			err := errRemote(e.value)
+			err.Message = e.field + ": " + err.Message
+			return err
 		}
 	}
 	if len(k.OpenAPI) > 0 && !v.ownSchema {
@@ -147,11 +152,20 @@ func (v *vet) patches(dir string, k *kustypes.Kustomization) error {
 		}
 	}
 	for _, p := range k.PatchesStrategicMerge {
-		if err := v.pathOrText(dir, string(p), string(p)); err != nil {
+		file := string(p)
+		if _, err := parseResources([]byte(p)); err == nil {
+			file = "" // it is a patch
+		}
+		if err := v.pathOrText(dir, file, string(p)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// parseResources is how kustomize parses objects, patches and plugins.
+func parseResources(data []byte) ([]*resource.Resource, error) {
+	return provider.NewDefaultDepProvider().GetResourceFactory().SliceFromBytes(data)
 }
 
 func (v *vet) pathOrText(dir, file, text string) error {
@@ -202,7 +216,7 @@ func resolve(dir, value string) (name string, ok bool) {
 func (v *vet) allPlugins(dir string, k *kustypes.Kustomization) error {
 	v.loader = dir
 	for _, value := range slices.Concat(k.Generators, k.Transformers, k.Validators) {
-		resources, err := provider.NewDefaultDepProvider().GetResourceFactory().SliceFromBytes([]byte(value))
+		resources, err := parseResources([]byte(value))
 		if err == nil {
 			if err := checkManifest([]byte(value)); err != nil {
 				return err

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -46,13 +47,17 @@ type dir struct {
 // New returns a Tree of the files, keyed by slash-separated path relative to
 // the root of the source. The byte slices are kept, not copied: they must not
 // change afterwards. A path that is absolute, not clean, leaves the root, or is
-// both a file and a directory is an error.
+// both a file and a directory is an error. Files with a control character or
+// invalid UTF-8 in their path are left out.
 func New(files map[string][]byte) (*Tree, error) {
 	t := &Tree{
 		files: make(map[string]*file, len(files)),
 		dirs:  map[string]*dir{".": {}},
 	}
 	for name, data := range files {
+		if !isText(name) {
+			continue
+		}
 		if err := checkName(name); err != nil {
 			return nil, err
 		}
@@ -83,10 +88,15 @@ func checkName(name string) error {
 		return fmt.Errorf("tree: path of %d bytes, at most %d are allowed", len(name), MaxPath)
 	case path.IsAbs(name) || path.Clean(name) != name || name == ".." || strings.HasPrefix(name, "../"):
 		return fmt.Errorf("tree: %q is not a clean path below the root", name)
-	case strings.ContainsRune(name, 0) || !utf8.ValidString(name):
-		return fmt.Errorf("tree: %q is not a valid path", name)
 	}
 	return nil
+}
+
+// isText tells the names that a Tree can hold. The others need not be recorded
+// when they are looked up, and should not: kustomize looks up texts of many
+// lines too, in case they are names.
+func isText(name string) bool {
+	return utf8.ValidString(name) && !strings.ContainsFunc(name, unicode.IsControl)
 }
 
 // addToParents enters name in its directory, and new directories in theirs.

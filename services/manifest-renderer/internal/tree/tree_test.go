@@ -37,7 +37,7 @@ func newView(t testing.TB, tree *Tree) *View {
 
 func TestNewRefusesBadPaths(t *testing.T) {
 	for _, name := range []string{
-		"", ".", "..", "/a", "../a", "a/../b", "a/../../b", "./a", "a/", "a//b", "a/./b", "a\x00b", "a\xffb", strings.Repeat("a", MaxPath+1),
+		"", ".", "..", "/a", "../a", "a/../b", "a/../../b", "./a", "a/", "a//b", "a/./b", strings.Repeat("a", MaxPath+1),
 	} {
 		if _, err := New(map[string][]byte{name: nil}); err == nil {
 			t.Errorf("%q is accepted", name)
@@ -45,6 +45,10 @@ func TestNewRefusesBadPaths(t *testing.T) {
 	}
 	if _, err := New(map[string][]byte{"a/b": nil, "a": nil}); err == nil {
 		t.Error("a file that is a directory too is accepted")
+	}
+	odd, err := New(map[string][]byte{"a\x00b": nil, "a\xffb": nil, "Icon\r": nil, "../\n": nil, "b": nil})
+	if err != nil || odd.Len() != 1 {
+		t.Errorf("files with odd names: %v", err)
 	}
 	for _, name := range []string{"a", "..a", "a/..b/c", ".a", "a b", "ü"} {
 		if _, err := New(map[string][]byte{name: nil}); err != nil {
@@ -114,6 +118,10 @@ func TestViewAnswersAndRecords(t *testing.T) {
 			_, err := f.Create("x")
 			return err != nil && f.Mkdir("x") != nil && f.MkdirAll("x") != nil && f.RemoveAll("a") != nil && f.WriteFile("e.yaml", nil) != nil
 		}, true, nil},
+		{"a text", func(f filesys.FileSystem) any {
+			_, err := f.ReadFile("/source/a: b\nc: d")
+			return f.Exists("x\n") || err == nil
+		}, false, nil},
 		{"too long a name", func(f filesys.FileSystem) any { return f.Exists(strings.Repeat("a", MaxPath+1)) }, false, nil},
 	}
 	for _, tt := range tests {

@@ -128,7 +128,7 @@ func (v *View) stat(name string) Kind {
 	if _, ok := v.overlay[name]; ok {
 		return File
 	}
-	if len(name) > MaxPath {
+	if len(name) > MaxPath || !isText(name) {
 		return Absent // no tree holds such a name: nothing to record
 	}
 	fact := v.tree.answer(name, isFile)

@@ -1,0 +1,123 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fluxcd/pkg/apis/meta"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+)
+
+const (
+	fieldManager = "sluice-demo"
+	removeTime   = 30 * time.Second // for the objects of a given cluster to go
+	removePoll   = 200 * time.Millisecond
+)
+
+// cluster writes the demo's custom resources.
+type cluster struct {
+	config *rest.Config
+	client dynamic.Interface
+}
+
+func newCluster(config *rest.Config) (*cluster, error) {
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("make a client: %w", err)
+	}
+	return &cluster{config, client}, nil
+}
+
+// version is that of the API server.
+func (c *cluster) version() (string, error) {
+	client, err := discovery.NewDiscoveryClientForConfig(c.config)
+	if err != nil {
+		return "", fmt.Errorf("make a client: %w", err)
+	}
+	info, err := client.ServerVersion()
+	if err != nil {
+		return "", fmt.Errorf("ask the API server for its version: %w", err)
+	}
+	return info.GitVersion, nil
+}
+
+// resource is where objects of a custom resource of the demo are.
+func (c *cluster) resource(u *unstructured.Unstructured) dynamic.ResourceInterface {
+	resources := map[string]schema.GroupVersionResource{"GitRepository": gitRepositories, "Kustomization": kustomizations, "Namespace": namespaces}
+	all := c.client.Resource(resources[u.GetKind()])
+	if u.GetNamespace() == "" {
+		return all
+	}
+	return all.Namespace(u.GetNamespace())
+}
+
+// apply creates an object or makes it as it is given.
+func (c *cluster) apply(ctx context.Context, u *unstructured.Unstructured) error {
+	_, err := c.resource(u).Apply(ctx, u.GetName(), u, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
+	if err != nil {
+		return fmt.Errorf("apply %s: %w", refOf(u), err)
+	}
+	return nil
+}
+
+// request asks Sluice to look at the repository now, as the receiver of a webhook does.
+func (c *cluster) request(ctx context.Context) error {
+	annotations := map[string]string{meta.ReconcileRequestAnnotation: time.Now().Format(time.RFC3339Nano)}
+	return c.patchSource(ctx, map[string]any{"metadata": map[string]any{"annotations": annotations}})
+}
+
+// setInterval says how often Sluice looks at the repository unasked.
+func (c *cluster) setInterval(ctx context.Context, interval time.Duration) error {
+	return c.patchSource(ctx, map[string]any{"spec": map[string]any{"interval": interval.String()}})
+}
+
+func (c *cluster) patchSource(ctx context.Context, change map[string]any) error {
+	body, err := json.Marshal(change)
+	if err != nil {
+		return err
+	}
+	_, err = c.client.Resource(gitRepositories).Namespace(namespace).Patch(ctx, source, types.MergePatchType, body, metav1.PatchOptions{FieldManager: fieldManager})
+	if err != nil {
+		return fmt.Errorf("patch the GitRepository: %w", err)
+	}
+	return nil
+}
+
+// remove deletes the objects in reverse order, the applications first, so that Sluice prunes what is theirs.
+func (c *cluster) remove(all []*unstructured.Unstructured) error {
+	ctx, cancel := context.WithTimeout(context.Background(), removeTime)
+	defer cancel()
+	var errs []error
+	for i := len(all) - 1; i >= 0; i-- {
+		errs = append(errs, c.removeOne(ctx, all[i]))
+	}
+	return errors.Join(errs...)
+}
+
+// removeOne deletes an object and returns when it is gone.
+func (c *cluster) removeOne(ctx context.Context, u *unstructured.Unstructured) error {
+	objects := c.resource(u)
+	err := objects.Delete(ctx, u.GetName(), metav1.DeleteOptions{})
+	for err == nil {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("remove %s: %w", refOf(u), ctx.Err())
+		case <-time.After(removePoll):
+		}
+		_, err = objects.Get(ctx, u.GetName(), metav1.GetOptions{})
+	}
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return fmt.Errorf("remove %s: %w", refOf(u), err)
+}
