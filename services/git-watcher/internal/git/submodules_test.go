@@ -26,7 +26,8 @@ func (w *world) library(s *gittest.Server, name string, c gittest.Commit) string
 	r, err := s.CreateRepository(w.Context(), name)
 	w.do(err)
 	hash, err := r.Commit(w.Context(), c)
-	return must(w, hash, err)
+	w.do(err)
+	return hash
 }
 
 var main = Ref{Branch: "main"}
