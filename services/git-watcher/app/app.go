@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-cd/sluice/services/git-watcher/internal/config"
 	"github.com/sluice-cd/sluice/services/git-watcher/internal/git"
 	"github.com/sluice-cd/sluice/services/git-watcher/internal/handler"
+	"github.com/sluice-cd/sluice/services/git-watcher/internal/identity"
 )
 
 // Config is what git-watcher can be told.
@@ -50,8 +51,12 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 			c.ArtifactURL = "http://" + at.String()
 		}
 	}
+	issuer, err := identity.NewIssuer(env.Cluster.Client, c.ObjectIdentities)
+	if err != nil {
+		return err
+	}
 	watcher := &handler.Watcher{
-		Mirrors: mirrors, Cluster: env.Cluster, Bus: env.Bus, Artifacts: env.Bus.Artifacts(), Events: events, ArtifactURL: c.ArtifactURL,
+		Mirrors: mirrors, Identity: issuer, Cluster: env.Cluster, Bus: env.Bus, Artifacts: env.Bus.Artifacts(), Events: events, ArtifactURL: c.ArtifactURL,
 	}
 	if err := handler.IndexIncludes(ctx, env.Cluster); err != nil {
 		return err

@@ -22,6 +22,9 @@ type Config struct {
 	InsecureHosts []string
 	// SubmoduleHosts are hosts, likewise, from which submodules may come, without credentials, beside the host of their repository.
 	SubmoduleHosts []string
+	// ObjectIdentities lets GitRepositories name a service account with whose identity Azure or AWS is asked; it is the feature gate
+	// ObjectLevelWorkloadIdentity of Flux.
+	ObjectIdentities bool
 	// ArtifactAddr is the listen address on which artifacts are served over HTTP; empty for none.
 	ArtifactAddr string
 	// ArtifactURL is how others reach ArtifactAddr; status.artifact.url begins with it. Empty for the address listened on.
@@ -45,6 +48,7 @@ func (c *Config) AddFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "repositories looked at at once")
 	f.StringSliceVar(&c.InsecureHosts, "insecure-hosts", c.InsecureHosts, "hosts that may be fetched from over plain HTTP; * for any part of a name, empty for none")
 	f.StringSliceVar(&c.SubmoduleHosts, "submodule-hosts", c.SubmoduleHosts, "hosts from which submodules may come, without credentials, beside the host of their repository; * for any part of a name")
+	f.BoolVar(&c.ObjectIdentities, "object-level-workload-identity", c.ObjectIdentities, "let GitRepositories name a service account with whose identity a cloud is asked for credentials")
 	f.StringVar(&c.ArtifactAddr, "artifact-addr", c.ArtifactAddr, "listen address for artifacts over HTTP; empty for none")
 	f.StringVar(&c.ArtifactURL, "artifact-url", c.ArtifactURL, "base URL under which others reach --artifact-addr")
 }

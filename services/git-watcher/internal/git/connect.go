@@ -29,8 +29,8 @@ func (m *Mirrors) connect(u *url.URL, src Source, server *wire.Server) (*wire.Cl
 	if err := auth.check(u); err != nil {
 		return nil, err
 	}
-	if u.Scheme == "http" && !matches(m.insecure, u.Hostname()) {
-		return nil, fmt.Errorf("%w: plain HTTP is not allowed for host %q in this installation", ErrURLInvalid, u.Hostname())
+	if err := m.checkSecure(u); err != nil {
+		return nil, err
 	}
 	if u.Scheme == "ssh" {
 		return m.connectSSH(u, auth)
@@ -43,6 +43,27 @@ func (m *Mirrors) connect(u *url.URL, src Source, server *wire.Server) (*wire.Cl
 		URL: u, Client: &http.Client{Transport: transport}, Authorize: auth.authorize(),
 		Confined: src.confined || auth.confined(), MaxBytes: m.limits.PackBytes, MaxListBytes: m.limits.ListBytes, Server: server,
 	}), nil
+}
+
+func (m *Mirrors) checkSecure(u *url.URL) error {
+	if u.Scheme == "http" && !matches(m.insecure, u.Hostname()) {
+		return fmt.Errorf("%w: plain HTTP is not allowed for host %q in this installation", ErrURLInvalid, u.Hostname())
+	}
+	return nil
+}
+
+// HTTPClient is for other requests than git's to the host of a repository: it
+// trusts the same authorities and uses the same proxy. It adds no credentials,
+// but shows the client certificate.
+func (m *Mirrors) HTTPClient(u *url.URL, auth Auth) (*http.Client, error) {
+	if err := m.checkSecure(u); err != nil {
+		return nil, err
+	}
+	transport, err := m.transport(auth)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Client{Transport: transport}, nil
 }
 
 func (a Auth) authorize() func(*http.Request) {

@@ -19,6 +19,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
 	"github.com/sluice-cd/sluice/services/git-watcher/internal/git"
+	"github.com/sluice-cd/sluice/services/git-watcher/internal/identity"
 )
 
 // Backoff of failing repositories: a mended password or a host that is back shows within two minutes.
@@ -36,6 +37,7 @@ type Watcher struct {
 	Bus         *bus.Conn
 	Artifacts   bus.ArtifactStore
 	Events      *kube.Events
+	Identity    *identity.Issuer
 	ArtifactURL string
 }
 

@@ -23,11 +23,8 @@ type specError struct {
 
 func (e *specError) Unwrap() error { return e.error }
 
-// source reads from the spec, and the Secret it names, where and how to fetch.
+// source reads from the spec, and the Secrets it names, where and how to fetch.
 func (w *Watcher) source(ctx context.Context, repo *sourcev1.GitRepository) (git.Source, error) {
-	if err := checkServed(repo); err != nil {
-		return git.Source{}, err
-	}
 	src := git.Source{URL: repo.Spec.URL, Ref: git.RefFrom(repo.Spec.Reference)}
 	var secret map[string][]byte
 	if ref := repo.Spec.SecretRef; ref != nil {
@@ -41,13 +38,14 @@ func (w *Watcher) source(ctx context.Context, repo *sourcev1.GitRepository) (git
 		}
 		src.CredentialID = key.String()
 	}
-	auth, err := git.AuthFromSecret(repo.Spec.URL, secret)
-	if err != nil {
+	var err error
+	if src.Auth, err = git.AuthFromSecret(repo.Spec.URL, secret); err != nil {
 		return src, err
 	}
-	auth.Proxy, err = w.proxy(ctx, repo)
-	src.Auth = auth
-	return src, err
+	if src.Auth.Proxy, err = w.proxy(ctx, repo); err != nil {
+		return src, err
+	}
+	return src, w.identify(ctx, repo, secret, &src)
 }
 
 // proxy reads the address of the proxy, with its credentials, from the Secret that spec.proxySecretRef names.
@@ -84,17 +82,4 @@ func proxyURL(data map[string][]byte) (string, error) {
 		u.User = url.UserPassword(user, password)
 	}
 	return u.String(), nil
-}
-
-// checkServed refuses what this version does not do yet, rather than leave it out: a source that claims to be verified and is not is
-// worse than none.
-func checkServed(repo *sourcev1.GitRepository) error {
-	for field, used := range map[string]bool{
-		"spec.provider": repo.Spec.Provider != "" && repo.Spec.Provider != sourcev1.GitProviderGeneric,
-	} {
-		if used {
-			return &specError{reason: sourcev1.GitOperationFailedReason, stalled: true, error: fmt.Errorf("%s is not served by this version of Sluice", field)}
-		}
-	}
-	return nil
 }
