@@ -3,7 +3,6 @@ package git
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -37,10 +36,11 @@ type content struct {
 	read func(ctx context.Context, limit int64) ([]byte, error)
 }
 
-// Files returns the regular files of the commit, sorted by path and read into
-// memory: those that spec.sparseCheckout selects and the ignore rules leave.
-// Symbolic links are left out, as they are in Flux's artifacts, and submodules
-// where they are not asked for.
+// Files returns the regular files of the commit, sorted by path: those that
+// spec.sparseCheckout selects and the ignore rules leave. Their contents are read
+// when they are opened, as long as the Resolved is open, and their sizes are not
+// known before. Symbolic links are left out, as they are in Flux's artifacts, and
+// submodules where they are not asked for.
 func (s *Snapshot) Files(ctx context.Context, sel Selection) ([]archive.File, error) {
 	var files []archive.File
 	err := s.read(ctx, "read the files", func(o *objects) (err error) {
@@ -50,10 +50,9 @@ func (s *Snapshot) Files(ctx context.Context, sel Selection) ([]archive.File, er
 	return files, err
 }
 
-func (s *Snapshot) files(ctx context.Context, o *objects, sel Selection) (files []archive.File, err error) {
+func (s *Snapshot) files(ctx context.Context, o *objects, sel Selection) ([]archive.File, error) {
 	limits := s.resolved.mirrors.limits
-	c := &collector{scope: sparseDirs(sel.Sparse), submodules: sel.Submodules, left: limits.Entries}
-	defer func() { err = errors.Join(err, c.close()) }()
+	c := &collector{scope: sparseDirs(sel.Sparse), submodules: sel.Submodules, left: limits.Entries, owner: s.resolved}
 	if err := c.commit(ctx, s, o, "", 0); err != nil {
 		return nil, err
 	}
@@ -66,11 +65,12 @@ func (s *Snapshot) files(ctx context.Context, o *objects, sel Selection) (files 
 	if err != nil {
 		return nil, err
 	}
-	return load(ctx, c.found, ignored, limits)
+	return chosen(ctx, c.found, ignored, limits)
 }
 
-// load reads what is not ignored.
-func load(ctx context.Context, found []content, ignored func(string) bool, limits Limits) ([]archive.File, error) {
+// chosen are the files that are not ignored. What is read of them all together
+// is bounded.
+func chosen(ctx context.Context, found []content, ignored func(string) bool, limits Limits) ([]archive.File, error) {
 	left := limits.TotalBytes
 	var files []archive.File
 	for _, f := range found {
@@ -80,12 +80,11 @@ func load(ctx context.Context, found []content, ignored func(string) bool, limit
 		if err := archive.CheckPath(f.path); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrInvalidTree, err)
 		}
-		data, err := f.read(ctx, min(left, limits.FileBytes))
-		if err != nil {
-			return nil, fmt.Errorf("read %q: %w", f.path, err)
-		}
-		left -= int64(len(data))
-		files = append(files, archive.Bytes(f.path, f.executable, data))
+		files = append(files, archive.File{Path: f.path, Executable: f.executable, Size: -1, Open: func() (io.ReadCloser, error) {
+			data, err := f.read(ctx, min(left, limits.FileBytes))
+			left -= int64(len(data))
+			return archive.InMemory(data), err
+		}})
 	}
 	return files, nil
 }
@@ -97,15 +96,8 @@ type collector struct {
 	// left and modules bound all commits together.
 	left, modules int
 	found         []content
-	open          []*Resolved
-}
-
-func (c *collector) close() error {
-	var errs []error
-	for _, r := range c.open {
-		errs = append(errs, r.Close())
-	}
-	return errors.Join(errs...)
+	// owner keeps what submodules were found for, until it is closed itself.
+	owner *Resolved
 }
 
 // commit adds the files of a snapshot below a directory; empty for the root.
@@ -117,7 +109,7 @@ func (c *collector) commit(ctx context.Context, s *Snapshot, o *objects, dir str
 		visit: func(e entry) error {
 			path := join(dir, e.name)
 			if e.kind <= executableFile && c.scope.holds(path) {
-				c.found = append(c.found, content{path, e.kind == executableFile, s.reader(e, o, depth)})
+				c.found = append(c.found, content{path, e.kind == executableFile, s.reader(e, depth)})
 			} else if e.kind == submodule && c.submodules && c.scope.enter(path) {
 				links = append(links, e)
 			}
@@ -133,20 +125,17 @@ func (c *collector) commit(ctx context.Context, s *Snapshot, o *objects, dir str
 	return c.follow(ctx, s, o, links, dir, depth)
 }
 
-// reader reads a file: of the repository itself straight from o, as all of Files
-// is tried again when the mirror is damaged; of a submodule by its own snapshot.
-func (s *Snapshot) reader(e entry, o *objects, depth int) func(context.Context, int64) ([]byte, error) {
-	if depth == 0 {
-		return func(ctx context.Context, limit int64) ([]byte, error) {
-			return o.read(ctx, plumbing.BlobObject, e.hash, limit)
-		}
-	}
+// reader reads a file of the snapshot, also when its mirror has to be replaced.
+func (s *Snapshot) reader(e entry, depth int) func(context.Context, int64) ([]byte, error) {
 	return func(ctx context.Context, limit int64) (data []byte, err error) {
 		err = s.read(ctx, "read the files", func(o *objects) (err error) {
 			data, err = o.read(ctx, plumbing.BlobObject, e.hash, limit)
 			return err
 		})
-		return data, ownFault(err)
+		if depth > 0 {
+			err = ownFault(err)
+		}
+		return data, err
 	}
 }
 

@@ -24,6 +24,7 @@ type Resolved struct {
 	revision Revision
 	target   target
 	readers  []*objects
+	inner    []*Resolved // of submodules
 }
 
 // Resolve looks up what the source's ref points at: one request in the usual
@@ -60,6 +61,9 @@ func (r *Resolved) Revision() Revision { return r.revision }
 // Close hangs up and ends the use of snapshots.
 func (r *Resolved) Close() error {
 	errs := []error{r.client.Close()}
+	for _, inner := range r.inner {
+		errs = append(errs, inner.Close())
+	}
 	for _, reader := range r.readers {
 		errs = append(errs, reader.close())
 	}

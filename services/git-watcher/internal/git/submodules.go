@@ -57,7 +57,7 @@ func (c *collector) submodule(ctx context.Context, s *Snapshot, address string, 
 	if err != nil {
 		return err
 	}
-	c.open = append(c.open, resolved)
+	c.owner.inner = append(c.owner.inner, resolved)
 	inner, err := resolved.Fetch(ctx)
 	if err != nil {
 		return err

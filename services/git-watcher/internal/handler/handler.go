@@ -3,6 +3,7 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -195,7 +196,7 @@ func (w *Watcher) pack(ctx context.Context, repo *sourcev1.GitRepository, want *
 		return nil, "", err
 	}
 	data, digest, err := archive.PackBytes(files)
-	if err != nil && len(included) > 0 {
+	if errors.Is(err, archive.ErrInvalid) && len(included) > 0 {
 		return nil, "", noInclude(reasonCopy, "failed to copy what is included: %w", err)
 	}
 	if err != nil {
