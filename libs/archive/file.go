@@ -22,7 +22,8 @@ type File struct {
 	// Path is relative and slash-separated.
 	Path       string
 	Executable bool
-	// Size is the number of bytes that Open yields.
+	// Size is the number of bytes that Open yields; negative when only Open
+	// tells, and then the content is taken into memory while it is packed.
 	Size int64
 	Open func() (io.ReadCloser, error)
 }
@@ -30,9 +31,16 @@ type File struct {
 // Bytes is a File held in memory.
 func Bytes(name string, executable bool, data []byte) File {
 	return File{Path: name, Executable: executable, Size: int64(len(data)), Open: func() (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader(data)), nil
+		return InMemory(data), nil
 	}}
 }
+
+// InMemory is what Open may return for a content that it has just read.
+func InMemory(data []byte) io.ReadCloser { return inMemory{bytes.NewReader(data)} }
+
+type inMemory struct{ *bytes.Reader }
+
+func (inMemory) Close() error { return nil }
 
 // CheckPath refuses every name that is not a plain path below the root: empty,
 // absolute, not in its shortest form, with `..`, a NUL byte or a backslash

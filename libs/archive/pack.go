@@ -49,13 +49,6 @@ func Pack(w io.Writer, files []File) error {
 }
 
 func add(tw *tar.Writer, f File) (err error) {
-	header := &tar.Header{Typeflag: tar.TypeReg, Name: f.Path, Size: f.Size, Mode: plainMode}
-	if f.Executable {
-		header.Mode = executableMode
-	}
-	if err := tw.WriteHeader(header); err != nil {
-		return err
-	}
 	r, err := f.Open()
 	if err != nil {
 		return err
@@ -65,7 +58,24 @@ func add(tw *tar.Writer, f File) (err error) {
 			err = closeErr
 		}
 	}()
-	_, err = io.Copy(tw, r)
+	content := io.Reader(r)
+	if in, ok := r.(interface{ Len() int }); ok && f.Size < 0 {
+		f.Size = int64(in.Len()) // in memory already
+	} else if f.Size < 0 {
+		data, err := io.ReadAll(r)
+		if err != nil {
+			return err
+		}
+		content, f.Size = bytes.NewReader(data), int64(len(data))
+	}
+	header := &tar.Header{Typeflag: tar.TypeReg, Name: f.Path, Size: f.Size, Mode: plainMode}
+	if f.Executable {
+		header.Mode = executableMode
+	}
+	if err := tw.WriteHeader(header); err != nil {
+		return err
+	}
+	_, err = io.Copy(tw, content)
 	return err
 }
 

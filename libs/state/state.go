@@ -22,6 +22,10 @@ type Source struct {
 	Artifact *meta.Artifact `json:"artifact,omitempty"` // the same as in the object's status
 	// Inputs is a digest of the spec fields that bear on the artifact beside the commit.
 	Inputs string `json:"inputs,omitempty"`
+	// Included are the artifacts of other sources that are in this one, in the order of spec.include.
+	Included []*meta.Artifact `json:"included,omitempty"`
+	// Verified says by which keys the artifact's revision was verified; empty where that was not asked for.
+	Verified string `json:"verified,omitempty"`
 	// Told is the artifact that was last published as a fact: revision and digest.
 	Told string `json:"told,omitempty"`
 	// Failed is the failure that was last told, so that the same one is told once.

@@ -10,12 +10,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/sluice-cd/sluice/libs/bus"
 	"github.com/sluice-cd/sluice/libs/service"
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
 	"github.com/sluice-cd/sluice/services/git-watcher/internal/config"
 	"github.com/sluice-cd/sluice/services/git-watcher/internal/git"
 	"github.com/sluice-cd/sluice/services/git-watcher/internal/handler"
+	"github.com/sluice-cd/sluice/services/git-watcher/internal/identity"
 )
 
 // Config is what git-watcher can be told.
@@ -29,7 +31,7 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 	if err := env.Cluster.WaitForKinds(ctx, &sourcev1.GitRepository{}); err != nil {
 		return err
 	}
-	mirrors, err := git.NewMirrors(git.Options{Dir: c.DataDir, Logger: env.Log})
+	mirrors, err := git.NewMirrors(git.Options{Dir: c.DataDir, InsecureHosts: c.InsecureHosts, SubmoduleHosts: c.SubmoduleHosts, Logger: env.Log})
 	if err != nil {
 		return fmt.Errorf("open mirrors: %w", err)
 	}
@@ -49,10 +51,20 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 			c.ArtifactURL = "http://" + at.String()
 		}
 	}
-	watcher := &handler.Watcher{
-		Mirrors: mirrors, Cluster: env.Cluster, Artifacts: env.Bus.Artifacts(), Events: events, ArtifactURL: c.ArtifactURL,
+	issuer, err := identity.NewIssuer(env.Cluster.Client, c.ObjectIdentities)
+	if err != nil {
+		return err
 	}
-	repositories := stage.New(env.Stages, state.StageGit, watcher, stage.Options{Slots: c.Concurrency, Objects: listFrom(env), Backoff: handler.Backoff})
+	watcher := &handler.Watcher{
+		Mirrors: mirrors, Identity: issuer, Cluster: env.Cluster, Bus: env.Bus, Artifacts: env.Bus.Artifacts(), Events: events, ArtifactURL: c.ArtifactURL,
+	}
+	if err := handler.IndexIncludes(ctx, env.Cluster); err != nil {
+		return err
+	}
+	repositories := stage.New(env.Stages, state.StageGit, watcher, stage.Options{
+		Slots: c.Concurrency, Objects: listFrom(env), Backoff: handler.Backoff,
+		Facts: []string{bus.FactSourceRevised}, Map: watcher.Includers,
+	})
 	if err := env.Cluster.Watch(ctx, &sourcev1.GitRepository{}, handler.Handled, repositories); err != nil {
 		return err
 	}

@@ -69,6 +69,9 @@ func run(deploy, out string) error {
 		if err := describe(crd, sentences); err != nil {
 			return fmt.Errorf("overlay %s does not fit %s:\n%w", file, k.Kind, err)
 		}
+		for i := range crd.Spec.Versions {
+			bound(crd.Spec.Versions[i].Schema.OpenAPIV3Schema)
+		}
 		if err := write(out, crd, k.Package); err != nil {
 			return err
 		}

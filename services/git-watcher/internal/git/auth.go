@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/sluice-cd/sluice/services/git-watcher/internal/git/wire"
 )
 
 // Auth holds credentials, and what tells the right server from a wrong one. It
@@ -23,7 +25,8 @@ type Auth struct {
 	ClientCert, ClientKey []byte
 	// Identity is an SSH private key, Password its passphrase.
 	Identity []byte
-	// KnownHosts holds lines of a known_hosts file.
+	// KnownHosts holds lines of a known_hosts file. It may be empty for the
+	// large git hosts, whose keys are built in.
 	KnownHosts []byte
 	// Proxy is the URL of an HTTP(S) or SOCKS5 proxy, from
 	// spec.proxySecretRef; by default the environment decides (HTTP only).
@@ -73,7 +76,7 @@ func (a Auth) check(u *url.URL) error {
 	switch ssh := u.Scheme == "ssh"; {
 	case ssh && len(a.Identity) == 0:
 		missing = "'identity' is required"
-	case ssh && len(a.KnownHosts) == 0:
+	case ssh && len(a.KnownHosts) == 0 && !wire.HasHostKeys(u):
 		missing = "'known_hosts' is required"
 	case !ssh && a.Username == "" && a.Password != "":
 		missing = "'password' requires 'username' to be set"

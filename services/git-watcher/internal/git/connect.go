@@ -24,8 +24,12 @@ import (
 const maxTransports = 64
 
 // connect prepares a client; nothing is sent yet.
-func (m *Mirrors) connect(u *url.URL, auth Auth, server *wire.Server) (*wire.Client, error) {
+func (m *Mirrors) connect(u *url.URL, src Source, server *wire.Server) (*wire.Client, error) {
+	auth := src.Auth
 	if err := auth.check(u); err != nil {
+		return nil, err
+	}
+	if err := m.checkSecure(u); err != nil {
 		return nil, err
 	}
 	if u.Scheme == "ssh" {
@@ -37,8 +41,29 @@ func (m *Mirrors) connect(u *url.URL, auth Auth, server *wire.Server) (*wire.Cli
 	}
 	return wire.NewHTTP(wire.HTTPOptions{
 		URL: u, Client: &http.Client{Transport: transport}, Authorize: auth.authorize(),
-		Confined: auth.confined(), MaxBytes: m.limits.PackBytes, MaxListBytes: m.limits.ListBytes, Server: server,
+		Confined: src.confined || auth.confined(), MaxBytes: m.limits.PackBytes, MaxListBytes: m.limits.ListBytes, Server: server,
 	}), nil
+}
+
+func (m *Mirrors) checkSecure(u *url.URL) error {
+	if u.Scheme == "http" && !matches(m.insecure, u.Hostname()) {
+		return fmt.Errorf("%w: plain HTTP is not allowed for host %q in this installation", ErrURLInvalid, u.Hostname())
+	}
+	return nil
+}
+
+// HTTPClient is for other requests than git's to the host of a repository: it
+// trusts the same authorities and uses the same proxy. It adds no credentials,
+// but shows the client certificate.
+func (m *Mirrors) HTTPClient(u *url.URL, auth Auth) (*http.Client, error) {
+	if err := m.checkSecure(u); err != nil {
+		return nil, err
+	}
+	transport, err := m.transport(auth)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Client{Transport: transport}, nil
 }
 
 func (a Auth) authorize() func(*http.Request) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"path"
 	"slices"
 	"strings"
@@ -13,17 +14,33 @@ import (
 	"github.com/sluice-cd/sluice/libs/archive"
 )
 
-// Selection says which files of a commit belong to the artifact.
+// Selection says which files of a commit, and of what belongs to it, belong to
+// the artifact.
 type Selection struct {
 	// Ignore is spec.ignore.
 	Ignore *string
 	// Sparse is spec.sparseCheckout: directories outside of which nothing counts.
 	Sparse []string
+	// Submodules is spec.recurseSubmodules.
+	Submodules bool
+	// Included are files of other sources, by their paths here. spec.ignore and
+	// .sourceignore files count for them, spec.sparseCheckout does not.
+	Included []archive.File
 }
 
-// Files returns the regular files of the commit, sorted by path and read into
-// memory: those that spec.sparseCheckout selects and the ignore rules leave.
-// Symbolic links and submodules are left out, as they are in Flux's artifacts.
+// content is a file whose content is still to be read.
+type content struct {
+	path       string
+	executable bool
+	// read returns at most limit bytes, or ErrTooLarge.
+	read func(ctx context.Context, limit int64) ([]byte, error)
+}
+
+// Files returns the regular files of the commit, sorted by path: those that
+// spec.sparseCheckout selects and the ignore rules leave. Their contents are read
+// when they are opened, as long as the Resolved is open, and their sizes are not
+// known before. Symbolic links are left out, as they are in Flux's artifacts, and
+// submodules where they are not asked for.
 func (s *Snapshot) Files(ctx context.Context, sel Selection) ([]archive.File, error) {
 	var files []archive.File
 	err := s.read(ctx, "read the files", func(o *objects) (err error) {
@@ -35,50 +52,107 @@ func (s *Snapshot) Files(ctx context.Context, sel Selection) ([]archive.File, er
 
 func (s *Snapshot) files(ctx context.Context, o *objects, sel Selection) ([]archive.File, error) {
 	limits := s.resolved.mirrors.limits
-	entries, err := regular(ctx, o, s.Commit.tree, limits.Entries, sparseDirs(sel.Sparse))
+	c := &collector{scope: sparseDirs(sel.Sparse), submodules: sel.Submodules, left: limits.Entries, owner: s.resolved}
+	if err := c.commit(ctx, s, o, "", 0); err != nil {
+		return nil, err
+	}
+	if missing := c.scope.missing(); missing != "" {
+		return nil, fmt.Errorf("sparse checkout dir '%s' does not exist in repository: %w", missing, ErrNotFound)
+	}
+	c.include(sel.Included)
+	slices.SortFunc(c.found, func(a, b content) int { return cmp.Compare(a.path, b.path) })
+	ignored, err := ignoreRules(ctx, c.found, sel.Ignore)
 	if err != nil {
 		return nil, err
 	}
-	ignored, err := ignoreRules(ctx, o, entries, sel.Ignore)
-	if err != nil {
-		return nil, err
-	}
+	return chosen(ctx, c.found, ignored, limits)
+}
+
+// chosen are the files that are not ignored. What is read of them all together
+// is bounded.
+func chosen(ctx context.Context, found []content, ignored func(string) bool, limits Limits) ([]archive.File, error) {
 	left := limits.TotalBytes
 	var files []archive.File
-	for _, e := range entries {
-		if ignored(e.name) {
+	for _, f := range found {
+		if ignored(f.path) {
 			continue
 		}
-		if err := archive.CheckPath(e.name); err != nil {
+		if err := archive.CheckPath(f.path); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrInvalidTree, err)
 		}
-		content, err := o.read(ctx, plumbing.BlobObject, e.hash, min(left, limits.FileBytes))
-		if err != nil {
-			return nil, fmt.Errorf("read %q: %w", e.name, err)
-		}
-		left -= int64(len(content))
-		files = append(files, archive.Bytes(e.name, e.kind == executableFile, content))
+		files = append(files, archive.File{Path: f.path, Executable: f.executable, Size: -1, Open: func() (io.ReadCloser, error) {
+			data, err := f.read(ctx, min(left, limits.FileBytes))
+			left -= int64(len(data))
+			return archive.InMemory(data), err
+		}})
 	}
 	return files, nil
 }
 
-// regular lists the regular files below the chosen directories, sorted by path.
-func regular(ctx context.Context, o *objects, tree string, limit int, dirs sparse) ([]entry, error) {
-	var entries []entry
-	w := &walker{objects: o, left: limit, enter: dirs.enter, visit: func(e entry) error {
-		if e.kind <= executableFile && dirs.holds(e.name) {
-			entries = append(entries, e)
-		}
+// collector lists the regular files of a commit and of its submodules.
+type collector struct {
+	scope      sparse
+	submodules bool
+	// left and modules bound all commits together.
+	left, modules int
+	found         []content
+	// owner keeps what submodules were found for, until it is closed itself.
+	owner *Resolved
+}
+
+// commit adds the files of a snapshot below a directory; empty for the root.
+func (c *collector) commit(ctx context.Context, s *Snapshot, o *objects, dir string, depth int) error {
+	var links []entry
+	w := &walker{
+		objects: o, left: c.left,
+		enter: func(path string) bool { return c.scope.enter(join(dir, path)) },
+		visit: func(e entry) error {
+			path := join(dir, e.name)
+			if e.kind <= executableFile && c.scope.holds(path) {
+				c.found = append(c.found, content{path, e.kind == executableFile, s.reader(e, depth)})
+			} else if e.kind == submodule && c.submodules && c.scope.enter(path) {
+				links = append(links, e)
+			}
+			return nil
+		},
+	}
+	if err := w.walk(ctx, s.Commit.tree, "", 0); err != nil {
+		return err
+	}
+	if c.left = w.left; len(links) == 0 {
 		return nil
-	}}
-	if err := w.walk(ctx, tree, "", 0); err != nil {
-		return nil, err
 	}
-	if missing := dirs.missing(); missing != "" {
-		return nil, fmt.Errorf("sparse checkout dir '%s' does not exist in repository: %w", missing, ErrNotFound)
+	return c.follow(ctx, s, o, links, dir, depth)
+}
+
+// reader reads a file of the snapshot, also when its mirror has to be replaced.
+func (s *Snapshot) reader(e entry, depth int) func(context.Context, int64) ([]byte, error) {
+	return func(ctx context.Context, limit int64) (data []byte, err error) {
+		err = s.read(ctx, "read the files", func(o *objects) (err error) {
+			data, err = o.read(ctx, plumbing.BlobObject, e.hash, limit)
+			return err
+		})
+		if depth > 0 {
+			err = ownFault(err)
+		}
+		return data, err
 	}
-	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.name, b.name) })
-	return entries, nil
+}
+
+func (c *collector) include(files []archive.File) {
+	for _, f := range files {
+		c.found = append(c.found, content{f.Path, f.Executable, func(_ context.Context, limit int64) ([]byte, error) {
+			if f.Size > limit {
+				return nil, ErrTooLarge
+			}
+			r, err := f.Open()
+			if err != nil {
+				return nil, err
+			}
+			defer r.Close()
+			return io.ReadAll(r)
+		}})
+	}
 }
 
 // sparse maps the chosen directories to whether they were met. Empty means

@@ -114,7 +114,10 @@ func (w *world) tryFiles(ctx context.Context, src Source, sel Selection) (map[st
 		return nil, err
 	}
 	files, err := s.Files(ctx, sel)
-	return contents(w.T, files), err
+	if err != nil {
+		return nil, err
+	}
+	return contents(files)
 }
 
 func (w *world) files(s *Snapshot, sel Selection) map[string]string {
@@ -123,24 +126,25 @@ func (w *world) files(s *Snapshot, sel Selection) map[string]string {
 	if err != nil {
 		w.Fatal(err)
 	}
-	return contents(w.T, files)
+	found, err := contents(files)
+	w.do(err)
+	return found
 }
 
-func contents(t *testing.T, files []archive.File) map[string]string {
-	t.Helper()
+func contents(files []archive.File) (map[string]string, error) {
 	found := map[string]string{}
 	for _, f := range files {
 		r, err := f.Open()
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		content, err := io.ReadAll(r)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		found[f.Path] = string(content)
 	}
-	return found
+	return found, nil
 }
 
 func (w *world) do(err error) {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/fluxcd/pkg/sourceignore"
 	"github.com/fluxcd/pkg/sourceignore/gitignore"
-	"github.com/go-git/go-git/v5/plumbing"
 )
 
 // maxIgnoreBytes bounds one .sourceignore file.
@@ -20,14 +19,14 @@ const maxIgnoreBytes = 1 << 20
 // Flux does: where there is any rule at all, it takes the place of the default
 // exclusions, but git's own files stay out unless a rule lets them in; rules of
 // directories further down win over those further up, and spec.ignore over all.
-func ignoreRules(ctx context.Context, o *objects, entries []entry, spec *string) (func(string) bool, error) {
+func ignoreRules(ctx context.Context, found []content, spec *string) (func(string) bool, error) {
 	var rules []gitignore.Pattern
-	for _, e := range ignoreFiles(entries) {
-		content, err := o.read(ctx, plumbing.BlobObject, e.hash, maxIgnoreBytes)
+	for _, f := range ignoreFiles(found) {
+		text, err := f.read(ctx, maxIgnoreBytes)
 		if err != nil {
-			return nil, fmt.Errorf("read %q: %w", e.name, err)
+			return nil, fmt.Errorf("read %q: %w", f.path, err)
 		}
-		rules = append(rules, sourceignore.ReadPatterns(bytes.NewReader(content), domain(e.name))...)
+		rules = append(rules, sourceignore.ReadPatterns(bytes.NewReader(text), domain(f.path))...)
 	}
 	if spec != nil {
 		rules = append(rules, sourceignore.ReadPatterns(strings.NewReader(*spec), nil)...)
@@ -40,15 +39,15 @@ func ignoreRules(ctx context.Context, o *objects, entries []entry, spec *string)
 }
 
 // ignoreFiles are the .sourceignore files, those further up first.
-func ignoreFiles(entries []entry) []entry {
-	var files []entry
-	for _, e := range entries {
-		if path.Base(e.name) == sourceignore.IgnoreFile {
-			files = append(files, e)
+func ignoreFiles(found []content) []content {
+	var files []content
+	for _, f := range found {
+		if path.Base(f.path) == sourceignore.IgnoreFile {
+			files = append(files, f)
 		}
 	}
-	slices.SortStableFunc(files, func(a, b entry) int {
-		return strings.Count(a.name, "/") - strings.Count(b.name, "/")
+	slices.SortStableFunc(files, func(a, b content) int {
+		return strings.Count(a.path, "/") - strings.Count(b.path, "/")
 	})
 	return files
 }

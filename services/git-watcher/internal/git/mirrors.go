@@ -23,6 +23,12 @@ type Options struct {
 	// that a push costs the reading of what it changes. The default is
 	// DefaultCacheBytes.
 	CacheBytes int64
+	// InsecureHosts are names of hosts, with * for any part of a name, that may
+	// be talked to over plain HTTP. Nil means all.
+	InsecureHosts []string
+	// SubmoduleHosts are names of hosts, likewise, from which submodules may come
+	// beside the host of their repository. They get no credentials.
+	SubmoduleHosts []string
 	// Logger hears of damaged mirrors; by default nobody does.
 	Logger *slog.Logger
 }
@@ -35,6 +41,9 @@ type Mirrors struct {
 	limits Limits
 	logger *slog.Logger
 	known  *contentCache
+	// insecure and foreign are Options.InsecureHosts and SubmoduleHosts.
+	insecure, foreign []string
+	listings          *listings
 
 	mu         sync.Mutex
 	mirrors    map[string]*mirror
@@ -52,9 +61,13 @@ func NewMirrors(o Options) (*Mirrors, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.InsecureHosts == nil {
+		o.InsecureHosts = []string{"*"}
+	}
 	return &Mirrors{
 		dir: o.Dir, limits: o.Limits.orDefault(), logger: o.Logger,
-		known:   newContentCache(o.CacheBytes),
+		insecure: o.InsecureHosts, foreign: o.SubmoduleHosts,
+		known: newContentCache(o.CacheBytes), listings: newListings(),
 		mirrors: map[string]*mirror{}, transports: map[string]*http.Transport{},
 	}, nil
 }

@@ -89,6 +89,9 @@ func (r Revision) String() string {
 	return digest
 }
 
+// FullName is the full name of the ref; empty for a commit asked for by its hash.
+func (r Revision) FullName() string { return strings.TrimSuffix(r.Reference, peelSuffix) }
+
 // HashOf is the commit that a revision string, or a bare hash, names; empty
 // when it names none.
 func HashOf(revision string) string {

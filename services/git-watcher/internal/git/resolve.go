@@ -19,10 +19,12 @@ type Resolved struct {
 	mirrors  *Mirrors
 	mirror   *mirror
 	client   *wire.Client
+	source   Source
 	url      *url.URL
 	revision Revision
 	target   target
 	readers  []*objects
+	inner    []*Resolved // of submodules
 }
 
 // Resolve looks up what the source's ref points at: one request in the usual
@@ -37,14 +39,16 @@ func (m *Mirrors) Resolve(ctx context.Context, src Source) (*Resolved, error) {
 		return nil, err
 	}
 	mirror := m.acquire(src)
-	client, err := m.connect(u, src.Auth, m.server(mirror))
+	client, err := m.connect(u, src, m.server(mirror))
 	if err != nil {
 		m.release(mirror)
 		return nil, err
 	}
-	r := &Resolved{mirrors: m, mirror: mirror, client: client, url: u}
+	r := &Resolved{mirrors: m, mirror: mirror, client: client, source: src, url: u}
 	err = r.resolve(ctx, src.Ref)
-	m.remember(mirror, client.Server())
+	if client.Spoke() { // not when somebody else listed the refs
+		m.remember(mirror, client.Server())
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("unable to resolve '%s': %w", display(u), err), r.Close())
 	}
@@ -57,6 +61,9 @@ func (r *Resolved) Revision() Revision { return r.revision }
 // Close hangs up and ends the use of snapshots.
 func (r *Resolved) Close() error {
 	errs := []error{r.client.Close()}
+	for _, inner := range r.inner {
+		errs = append(errs, inner.Close())
+	}
 	for _, reader := range r.readers {
 		errs = append(errs, reader.close())
 	}
@@ -99,7 +106,7 @@ func (r *Resolved) choose(found wire.Ref, revision Revision) {
 
 // lookUp finds one ref by its full name.
 func (r *Resolved) lookUp(ctx context.Context, name string) (wire.Ref, error) {
-	refs, err := r.client.Refs(ctx, name)
+	refs, err := r.list(ctx, name)
 	if err != nil {
 		return wire.Ref{}, err
 	}
@@ -107,6 +114,17 @@ func (r *Resolved) lookUp(ctx context.Context, name string) (wire.Ref, error) {
 		return refs[i], nil
 	}
 	return wire.Ref{}, r.missing(ctx, name)
+}
+
+// list lists refs together with all others that want to know the same now.
+func (r *Resolved) list(ctx context.Context, prefix string) ([]wire.Ref, error) {
+	if r.source.Ref.Commit != "" {
+		return r.client.Refs(ctx, prefix) // what the server can do has to be learned, too
+	}
+	key := r.source.mirrorKey() + " " + r.source.Auth.identity() + " " + prefix
+	return r.mirrors.listings.list(ctx, key, func(ctx context.Context) ([]wire.Ref, error) {
+		return r.client.Refs(ctx, prefix)
+	})
 }
 
 // missing tells an empty repository from one that lacks a ref.
@@ -164,7 +182,7 @@ func (r *Resolved) resolveSemVer(ctx context.Context, expression string) error {
 	if err != nil {
 		return fmt.Errorf("%w: semver range %q: %w", ErrRefInvalid, expression, err)
 	}
-	tags, err := r.client.Refs(ctx, tagPrefix)
+	tags, err := r.list(ctx, tagPrefix)
 	if err != nil {
 		return err
 	}

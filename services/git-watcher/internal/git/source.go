@@ -3,6 +3,8 @@ package git
 import (
 	"fmt"
 	"net/url"
+	"path"
+	"slices"
 	"strings"
 )
 
@@ -18,6 +20,9 @@ type Source struct {
 	// Auth. Sources with the same URL and CredentialID share a mirror, but each
 	// still has to pass the server's own check on every Resolve.
 	CredentialID string
+
+	// confined refuses redirects to other hosts, also without credentials.
+	confined bool
 }
 
 // parseURL accepts the addresses that Flux accepts. Errors do not repeat the
@@ -51,6 +56,14 @@ func checkUser(u *url.URL) error {
 		return fmt.Errorf("%w: malformed user", ErrURLInvalid)
 	}
 	return nil
+}
+
+// matches reports whether one of the patterns is the name of the host.
+func matches(patterns []string, host string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(host))
+		return err == nil && ok
+	})
 }
 
 // display is an address fit for messages.

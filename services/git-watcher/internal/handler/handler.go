@@ -3,9 +3,6 @@ package handler
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -23,6 +20,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
 	"github.com/sluice-cd/sluice/services/git-watcher/internal/git"
+	"github.com/sluice-cd/sluice/services/git-watcher/internal/identity"
 )
 
 // Backoff of failing repositories: a mended password or a host that is back shows within two minutes.
@@ -37,8 +35,10 @@ const maxChangedPaths = 2000
 type Watcher struct {
 	Mirrors     *git.Mirrors
 	Cluster     *kube.Cluster
+	Bus         *bus.Conn
 	Artifacts   bus.ArtifactStore
 	Events      *kube.Events
+	Identity    *identity.Issuer
 	ArtifactURL string
 }
 
@@ -111,21 +111,21 @@ type news struct {
 	seen     time.Time
 }
 
-// follow resolves the ref and, when the revision or what is taken of it is another than known, fetches and stores the artifact.
+// follow resolves the ref and, when the revision or what is taken of it is another than known, fetches, verifies and stores the artifact.
 func (w *Watcher) follow(ctx context.Context, run *stage.Run, repo *sourcev1.GitRepository, known *state.Source) (*news, error) {
-	source, err := w.source(ctx, repo)
+	ctx, cancel := context.WithTimeout(ctx, timeoutOf(repo))
+	defer cancel()
+	want, err := w.read(ctx, repo)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeoutOf(repo))
-	defer cancel()
-	resolved, err := w.Mirrors.Resolve(ctx, source)
+	resolved, err := w.Mirrors.Resolve(ctx, want.source)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = resolved.Close() }()
 	seen := time.Now()
-	current, err := w.isCurrent(ctx, repo, known, resolved.Revision())
+	current, err := w.isCurrent(ctx, known, want, resolved.Revision())
 	if err != nil || current {
 		return &news{}, err
 	}
@@ -133,7 +133,10 @@ func (w *Watcher) follow(ctx context.Context, run *stage.Run, repo *sourcev1.Git
 	if err != nil {
 		return nil, err
 	}
-	return w.store(ctx, run, repo, known, snapshot, seen)
+	if want.verified, err = want.verify(repo, snapshot); err != nil {
+		return nil, err
+	}
+	return w.store(ctx, run, repo, known, want, snapshot, seen)
 }
 
 func timeoutOf(repo *sourcev1.GitRepository) time.Duration {
@@ -144,53 +147,62 @@ func timeoutOf(repo *sourcev1.GitRepository) time.Duration {
 }
 
 // isCurrent says whether the known artifact is that of the revision and the present spec, and still stored.
-func (w *Watcher) isCurrent(ctx context.Context, repo *sourcev1.GitRepository, known *state.Source, revision git.Revision) (bool, error) {
-	if known.Artifact == nil || known.Artifact.Revision != revision.String() || known.Inputs != inputs(repo) {
+func (w *Watcher) isCurrent(ctx context.Context, known *state.Source, want *wanted, revision git.Revision) (bool, error) {
+	if known.Artifact == nil || known.Artifact.Revision != revision.String() || known.Inputs != want.inputs {
 		return false, nil
 	}
 	return w.Artifacts.Has(ctx, known.Artifact.Digest)
 }
 
-// inputs is a digest of the spec fields that decide, beside the commit, what is in the artifact.
-func inputs(repo *sourcev1.GitRepository) string {
-	data, err := json.Marshal(struct {
-		URL    string
-		Ignore *string
-		Sparse []string
-	}{repo.Spec.URL, repo.Spec.Ignore, repo.Spec.SparseCheckout})
-	if err != nil {
-		return ""
-	}
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:8])
-}
-
 // store packs the snapshot, stores it and records it as known.
-func (w *Watcher) store(ctx context.Context, run *stage.Run, repo *sourcev1.GitRepository, known *state.Source, snapshot *git.Snapshot, seen time.Time) (*news, error) {
-	files, err := snapshot.Files(ctx, git.Selection{Ignore: repo.Spec.Ignore, Sparse: repo.Spec.SparseCheckout})
+func (w *Watcher) store(ctx context.Context, run *stage.Run, repo *sourcev1.GitRepository, known *state.Source, want *wanted, snapshot *git.Snapshot, seen time.Time) (*news, error) {
+	data, digest, err := w.pack(ctx, repo, want, snapshot)
 	if err != nil {
 		return nil, err
-	}
-	data, digest, err := archive.PackBytes(files)
-	if err != nil {
-		return nil, fmt.Errorf("pack revision %s: %w", snapshot.Revision, err)
 	}
 	if err := w.Artifacts.Put(ctx, digest, data); err != nil {
 		return nil, &storageError{err}
 	}
 	found := &news{artifact: w.artifact(repo, snapshot.Revision.String(), digest, int64(len(data))), commit: &snapshot.Commit, seen: seen}
-	if known.Artifact != nil {
-		found.changed, found.complete, err = snapshot.ChangedPaths(ctx, known.Artifact.Revision, maxChangedPaths)
+	if before := known.Artifact; before != nil {
+		found.changed, found.complete, err = snapshot.ChangedPaths(ctx, before.Revision, maxChangedPaths)
 		if err != nil {
 			return nil, err
 		}
+		// The commit does not say what changed in other sources, nor the artifact's fields what changed in the spec.
+		found.complete = found.complete && len(want.included) == 0 && !repo.Spec.RecurseSubmodules && known.Inputs == want.inputs
+		if before.Digest == digest && before.Revision == found.artifact.Revision && before.URL == found.artifact.URL {
+			found.artifact = before
+		}
 	}
-	known.Artifact, known.Inputs = found.artifact, inputs(repo)
+	known.Artifact, known.Inputs, known.Included, known.Verified = found.artifact, want.inputs, want.included, want.verified
 	if err := run.Save(ctx, *known); err != nil {
 		return nil, err
 	}
-	run.Log.Info("stored artifact", "revision", found.artifact.Revision, "bytes", len(data), "files", len(files), "took", time.Since(seen).String())
+	run.Log.Info("stored artifact", "revision", found.artifact.Revision, "bytes", len(data), "took", time.Since(seen).String())
 	return found, nil
+}
+
+// pack makes the artifact's bytes and their digest.
+func (w *Watcher) pack(ctx context.Context, repo *sourcev1.GitRepository, want *wanted, snapshot *git.Snapshot) ([]byte, string, error) {
+	included, err := w.includedFiles(ctx, repo, want.included)
+	if err != nil {
+		return nil, "", err
+	}
+	files, err := snapshot.Files(ctx, git.Selection{
+		Ignore: repo.Spec.Ignore, Sparse: repo.Spec.SparseCheckout, Submodules: repo.Spec.RecurseSubmodules, Included: included,
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	data, digest, err := archive.PackBytes(files)
+	if errors.Is(err, archive.ErrInvalid) && len(included) > 0 {
+		return nil, "", noInclude(reasonCopy, "failed to copy what is included: %w", err)
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("pack revision %s: %w", snapshot.Revision, err)
+	}
+	return data, digest, nil
 }
 
 func (w *Watcher) artifact(repo *sourcev1.GitRepository, revision, digest string, size int64) *meta.Artifact {
@@ -199,22 +211,4 @@ func (w *Watcher) artifact(repo *sourcev1.GitRepository, revision, digest string
 		Digest: digest, Path: path, URL: w.ArtifactURL + "/" + path, Revision: revision,
 		LastUpdateTime: metav1.NewTime(time.Now().UTC().Truncate(time.Second)), Size: &size,
 	}
-}
-
-// storageError is a failure of the artifact store, which is not git's.
-type storageError struct{ error }
-
-func (e *storageError) Unwrap() error { return e.error }
-
-// reason is Flux's word for a failure.
-func reason(err error) string {
-	var own *specError
-	var storage *storageError
-	switch {
-	case errors.As(err, &own):
-		return own.reason
-	case errors.As(err, &storage):
-		return "StorageOperationFailed"
-	}
-	return git.Reason(err)
 }

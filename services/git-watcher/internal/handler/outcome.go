@@ -16,7 +16,6 @@ import (
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
-	"github.com/sluice-cd/sluice/services/git-watcher/internal/git"
 )
 
 // succeeded writes the status and tells of a new artifact. A run that was killed half-way does here what is missing.
@@ -28,7 +27,9 @@ func (w *Watcher) succeeded(ctx context.Context, run *stage.Run, repo *sourcev1.
 	s.ObservedGeneration = repo.Generation
 	s.LastHandledReconcileAt = kube.RequestedAt(repo)
 	s.ObservedIgnore, s.ObservedSparseCheckout = repo.Spec.Ignore, repo.Spec.SparseCheckout
-	apimeta.RemoveStatusCondition(&s.Conditions, sourcev1.FetchFailedCondition)
+	s.ObservedRecurseSubmodules, s.ObservedInclude, s.IncludedArtifacts = repo.Spec.RecurseSubmodules, repo.Spec.Include, known.Included
+	clearFailures(&s.Conditions)
+	markVerified(repo, known.Verified)
 	apimeta.SetStatusCondition(&s.Conditions, metav1.Condition{
 		Type: sourcev1.ArtifactInStorageCondition, Status: metav1.ConditionTrue, ObservedGeneration: repo.Generation,
 		Reason: meta.SucceededReason, Message: message,
@@ -50,6 +51,22 @@ func (w *Watcher) succeeded(ctx context.Context, run *stage.Run, repo *sourcev1.
 	}
 	known.Told, known.Failed = told, ""
 	return run.Keep(known)
+}
+
+// markVerified says by which keys the artifact's revision is vouched for; nothing where that is not asked for.
+func markVerified(repo *sourcev1.GitRepository, message string) {
+	s := &repo.Status
+	if repo.Spec.Verification == nil || message == "" {
+		s.SourceVerificationMode = nil
+		apimeta.RemoveStatusCondition(&s.Conditions, sourcev1.SourceVerifiedCondition)
+		return
+	}
+	mode := repo.Spec.Verification.GetMode()
+	s.SourceVerificationMode = &mode
+	apimeta.SetStatusCondition(&s.Conditions, metav1.Condition{
+		Type: sourcev1.SourceVerifiedCondition, Status: metav1.ConditionTrue, ObservedGeneration: repo.Generation,
+		Reason: meta.SucceededReason, Message: message,
+	})
 }
 
 // write writes the status if it changed, once more looking whether the object is in these hands.
@@ -94,14 +111,13 @@ func (w *Watcher) failed(ctx context.Context, run *stage.Run, repo *sourcev1.Git
 	if errors.Is(failure, stage.ErrLockLost) || errors.Is(context.Cause(ctx), stage.ErrLockLost) || errors.Is(ctx.Err(), context.Canceled) {
 		return stage.Result{}, failure
 	}
-	why, stalled := reason(failure), isStalled(failure)
+	told := classify(failure)
+	why, stalled := told.reason, told.stalled
 	before := repo.DeepCopy()
 	s := &repo.Status
 	s.ObservedGeneration = repo.Generation
 	s.LastHandledReconcileAt = kube.RequestedAt(repo)
-	apimeta.SetStatusCondition(&s.Conditions, metav1.Condition{
-		Type: sourcev1.FetchFailedCondition, Status: metav1.ConditionTrue, ObservedGeneration: repo.Generation, Reason: why, Message: failure.Error(),
-	})
+	told.mark(&s.Conditions, repo.Generation, failure.Error())
 	kube.MarkFailed(&s.Conditions, repo.Generation, why, failure.Error(), stalled)
 	if err := w.write(ctx, run, before, repo); err != nil {
 		return stage.Result{}, errors.Join(failure, err)
@@ -147,14 +163,6 @@ func (w *Watcher) Report(ctx context.Context, run *stage.Run, failure error) {
 	if err := w.write(ctx, run, before, repo); err == nil {
 		w.Events.Warning(repo, "", meta.FailedReason, "internal error: "+failure.Error())
 	}
-}
-
-func isStalled(err error) bool {
-	var own *specError
-	if errors.As(err, &own) {
-		return own.stalled
-	}
-	return git.Stalled(err)
 }
 
 func reference(repo *sourcev1.GitRepository) *factsv1.ObjectReference {

@@ -82,6 +82,9 @@ func (c *Client) Server() *Server {
 	return c.server
 }
 
+// Spoke reports whether the server's capabilities are known.
+func (c *Client) Spoke() bool { return c.server != nil }
+
 // Close hangs up.
 func (c *Client) Close() error { return c.transport.close() }
 

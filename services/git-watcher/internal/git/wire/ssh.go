@@ -23,7 +23,7 @@ type SSHOptions struct {
 	// Signer is the client's key.
 	Signer ssh.Signer
 	// KnownHosts holds the lines of a known_hosts file. A host that is not in
-	// there is refused.
+	// there is refused; where it is empty, so is a host without built-in keys.
 	KnownHosts []byte
 	// MaxBytes bounds all that the server says in one conversation.
 	MaxBytes int64
@@ -98,27 +98,32 @@ func handshakeError(ctx context.Context, err, refused error) error {
 
 // config also returns where the reason is put when the host is refused.
 func (t *sshTransport) config(address string) (*ssh.ClientConfig, *error, error) {
-	check, _, err := knownhosts.New(t.options.KnownHosts)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: read known_hosts: %w", ErrHostKey, err)
-	}
 	refused := new(error)
 	user := t.options.URL.User.Username()
 	if user == "" {
 		user = "git"
 	}
-	return &ssh.ClientConfig{
-		User:              user,
-		Auth:              []ssh.AuthMethod{ssh.PublicKeys(t.options.Signer)},
-		HostKeyAlgorithms: algorithms(check, address, t.options.Signer.PublicKey()),
-		HostKeyCallback: func(host string, remote net.Addr, key ssh.PublicKey) error {
-			if err := check(host, remote, key); err != nil {
-				*refused = hostKeyError(host, key, err)
-				return *refused
-			}
-			return nil
-		},
-	}, refused, nil
+	config := &ssh.ClientConfig{User: user, Auth: []ssh.AuthMethod{ssh.PublicKeys(t.options.Signer)}}
+	if len(t.options.KnownHosts) == 0 {
+		config.HostKeyCallback = func(_ string, _ net.Addr, key ssh.PublicKey) error {
+			*refused = checkBuiltIn(t.options.URL, key)
+			return *refused
+		}
+		return config, refused, nil
+	}
+	check, _, err := knownhosts.New(t.options.KnownHosts)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: read known_hosts: %w", ErrHostKey, err)
+	}
+	config.HostKeyAlgorithms = algorithms(check, address, t.options.Signer.PublicKey())
+	config.HostKeyCallback = func(host string, remote net.Addr, key ssh.PublicKey) error {
+		if err := check(host, remote, key); err != nil {
+			*refused = hostKeyError(host, key, err)
+			return *refused
+		}
+		return nil
+	}
+	return config, refused, nil
 }
 
 func hostKeyError(host string, key ssh.PublicKey, err error) error {
