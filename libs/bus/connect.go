@@ -175,6 +175,20 @@ func (c *Conn) Close() {
 	c.NATS.Close()
 }
 
+const (
+	// requestTime bounds one request. A reply that is lost with a server is waited for until the context ends, and that of a run lasts
+	// for many minutes.
+	requestTime = 5 * time.Second
+	// listTime bounds what takes many messages.
+	listTime = time.Minute
+	// minBytesPerSecond is how slow storing an object may be.
+	minBytesPerSecond = 1 << 20
+)
+
+func oneRequest(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, requestTime)
+}
+
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

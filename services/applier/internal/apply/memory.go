@@ -59,7 +59,7 @@ func hashFields(entry metav1.ManagedFieldsEntry) string {
 	h := sha256.New()
 	h.Write([]byte(entry.APIVersion + "\n"))
 	if entry.FieldsV1 != nil {
-		h.Write(entry.FieldsV1.Raw)
+		h.Write(entry.FieldsV1.GetRawBytes())
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

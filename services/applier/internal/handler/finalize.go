@@ -79,6 +79,6 @@ func (a *Applier) pruneAll(ctx context.Context, j *job) (gone bool, err error) {
 	if j.k.GetDeletionPolicy() != kustomizev1.DeletionPolicyWaitForTermination {
 		return true, nil
 	}
-	left, err := engine.Existing(ctx, old)
+	left, err := engine.Terminating(ctx, old)
 	return left.Len() == 0, err
 }
