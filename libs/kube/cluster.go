@@ -93,6 +93,7 @@ func Connect(o Options) (*Cluster, error) {
 	}
 	objects, err := cache.New(cfg, cache.Options{
 		Scheme: scheme, Mapper: live.RESTMapper(), DefaultLabelSelector: selector, DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: referenced(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make cache: %w", err)

@@ -55,6 +55,9 @@ type Rendered struct {
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"`
 
+	// FailedReadSet is the name of what the failed render read, when the same would fail in the same way: empty when it may not.
+	FailedReadSet string `json:"failedReadSet,omitempty"`
+
 	At time.Time `json:"at"`
 	// Told says that a fact was published about all this.
 	Told bool `json:"told,omitempty"`

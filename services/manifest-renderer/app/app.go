@@ -3,6 +3,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -32,6 +33,10 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 	if err != nil {
 		return err
 	}
+	ageSecret, err := c.AgeSecret()
+	if err != nil {
+		return err
+	}
 	if err := env.Cluster.WaitForKinds(ctx, &sourcev1.GitRepository{}, &kustomizev1.Kustomization{}); err != nil {
 		return err
 	}
@@ -40,9 +45,9 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 		Sets:                 handler.NewSets(env.Bus.Sets(), sealer),
 		Renderer:             render.New(render.Options{Strict: c.StrictSubstitution}),
 		Trees:                handler.NewTrees(env.Bus.Artifacts(), c.TreeCacheBytes),
-		NoCrossNamespaceRefs: env.NoCrossNamespaceRefs,
+		NoCrossNamespaceRefs: env.NoCrossNamespaceRefs, AgeSecret: ageSecret,
 	}
-	if err := kube.IndexSources(ctx, env.Cluster); err != nil {
+	if err := errors.Join(kube.IndexSources(ctx, env.Cluster), kube.IndexReferences(ctx, env.Cluster)); err != nil {
 		return err
 	}
 	applications := stage.New(env.Stages, state.StageRender, h, stage.Options{
@@ -50,6 +55,9 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 		Facts: []string{bus.FactSourceRevised}, Map: h.Followers,
 	})
 	if err := env.Cluster.Watch(ctx, &kustomizev1.Kustomization{}, kube.KustomizationHandled, applications); err != nil {
+		return err
+	}
+	if err := env.Cluster.WatchReferences(ctx, applications); err != nil {
 		return err
 	}
 	if err := env.StartCache(ctx); err != nil {

@@ -3,8 +3,10 @@ package config
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // Config is what manifest-renderer can be told beside what every service can. Zero fields are not useful; start from Default.
@@ -15,6 +17,8 @@ type Config struct {
 	Concurrency int
 	// TreeCacheBytes bounds the unpacked revisions kept in memory.
 	TreeCacheBytes int64
+	// SOPSAgeSecret is the Secret, as namespace/name, with age identities for Kustomizations whose spec.decryption names none.
+	SOPSAgeSecret string
 	// StrictSubstitution makes a variable without value an error.
 	StrictSubstitution bool
 }
@@ -29,7 +33,8 @@ func (c *Config) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.SealKeyFile, "seal-key-file", c.SealKeyFile, "file with the key that rendered sets are sealed with (32 random bytes or more)")
 	f.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "applications rendered at once")
 	f.Int64Var(&c.TreeCacheBytes, "tree-cache-bytes", c.TreeCacheBytes, "bytes of unpacked revisions kept in memory")
-	f.BoolVar(&c.StrictSubstitution, "strict-substitution", c.StrictSubstitution, "fail on variables without a value")
+	f.StringVar(&c.SOPSAgeSecret, "sops-age-secret", c.SOPSAgeSecret, "Secret (namespace/name) with age keys for Kustomizations whose spec.decryption names no Secret")
+	f.BoolVar(&c.StrictSubstitution, "strict-substitution", c.StrictSubstitution, "fail on variables without a value or default, as Flux's feature gate StrictPostBuildSubstitutions does")
 }
 
 // Validate says what is wrong, by flag.
@@ -40,5 +45,18 @@ func (c *Config) Validate() error {
 	if c.Concurrency < 1 {
 		return fmt.Errorf("--concurrency %d: want at least 1", c.Concurrency)
 	}
-	return nil
+	_, err := c.AgeSecret()
+	return err
+}
+
+// AgeSecret is SOPSAgeSecret, parsed; empty when it is.
+func (c *Config) AgeSecret() (types.NamespacedName, error) {
+	if c.SOPSAgeSecret == "" {
+		return types.NamespacedName{}, nil
+	}
+	namespace, name, ok := strings.Cut(c.SOPSAgeSecret, "/")
+	if !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
+		return types.NamespacedName{}, fmt.Errorf("--sops-age-secret %q: want namespace/name", c.SOPSAgeSecret)
+	}
+	return types.NamespacedName{Namespace: namespace, Name: name}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"path"
 	"sort"
 	"strings"
+	"sync"
 	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
@@ -35,10 +36,14 @@ type Handler struct {
 	Renderer             *render.Renderer
 	Trees                *Trees
 	NoCrossNamespaceRefs bool
+	// AgeSecret holds age identities for Kustomizations whose spec.decryption names no Secret; empty for none.
+	AgeSecret types.NamespacedName
+
+	reads sync.Map // Kustomization → name of the read-set of its last render that this process knows of
 }
 
-// Followers says which Kustomizations a revised source wakes: first those below whose path something changed. Which of them
-// really render is decided by what they read.
+// Followers says which Kustomizations a revised source wakes: first those that read what changed, as far as this process knows what they
+// read, and otherwise those below whose path something changed. Which of them really render is decided by what they read.
 func (h *Handler) Followers(ctx context.Context, fact *factsv1.Fact) ([]types.NamespacedName, error) {
 	followers, err := h.Cluster.Followers(ctx, fact.GetObject().GetKind(), bus.FactObject(fact))
 	if err != nil {
@@ -48,13 +53,23 @@ func (h *Handler) Followers(ctx context.Context, fact *factsv1.Fact) ([]types.Na
 	keys := make([]types.NamespacedName, 0, len(followers))
 	var others []types.NamespacedName
 	for _, f := range followers {
-		if isBelow(changed, f.Path) {
+		if h.concerns(f, changed) {
 			keys = append(keys, f.Key)
 		} else {
 			others = append(others, f.Key)
 		}
 	}
 	return append(keys, others...), nil
+}
+
+// concerns says whether changed paths likely change what a Kustomization renders to.
+func (h *Handler) concerns(f kube.Follower, changed []string) bool {
+	if name, known := h.reads.Load(f.Key); known {
+		if read := h.Sets.KnownReadSet(name.(string)); read != nil {
+			return read.Touched(changed)
+		}
+	}
+	return isBelow(changed, f.Path)
 }
 
 // isBelow says whether one of the sorted paths lies in a directory.
@@ -70,6 +85,7 @@ func (h *Handler) Run(ctx context.Context, run *stage.Run) (stage.Result, error)
 	err := h.Cluster.Read(ctx, run.Key, k, run.Hint.Generation)
 	switch {
 	case apierrors.IsNotFound(err):
+		h.reads.Delete(run.Key)
 		return stage.Result{Gone: true}, nil
 	case err != nil:
 		return stage.Result{}, fmt.Errorf("read kustomization: %w", err)
@@ -99,6 +115,7 @@ func (h *Handler) bringForward(ctx context.Context, run *stage.Run, k *kustomize
 	if failure != nil && !errors.As(failure, &fault) {
 		return stage.Result{}, failure // ours or passing: nothing about it is the application's
 	}
+	h.noteReads(run.Key, next)
 	next.Generation, next.RequestedAt = k.Generation, kube.RequestedAt(k)
 	next.Reason, next.Message = "", ""
 	if fault != nil {
@@ -125,6 +142,16 @@ func (h *Handler) bringForward(ctx context.Context, run *stage.Run, k *kustomize
 	return stage.Result{Next: k.Spec.Interval.Duration, Idle: next.Set == last.Set}, nil
 }
 
+// noteReads remembers what a Kustomization reads, for Followers.
+func (h *Handler) noteReads(key types.NamespacedName, r state.Rendered) {
+	switch {
+	case r.FailedReadSet != "":
+		h.reads.Store(key, r.FailedReadSet)
+	case r.ReadSet != "":
+		h.reads.Store(key, r.ReadSet)
+	}
+}
+
 // sameOutcome says whether there is nothing new to tell.
 func sameOutcome(a, b state.Rendered) bool {
 	a.At, a.Told = b.At, b.Told
@@ -134,6 +161,7 @@ func sameOutcome(a, b state.Rendered) bool {
 // render returns the outcome for the present spec and source. With a faultError the outcome still names what was tried.
 func (h *Handler) render(ctx context.Context, k *kustomizev1.Kustomization, last state.Rendered) (state.Rendered, error) {
 	next := last
+	next.FailedReadSet = ""
 	source, err := h.source(ctx, k)
 	if err != nil {
 		return next, err
@@ -143,11 +171,15 @@ func (h *Handler) render(ctx context.Context, k *kustomizev1.Kustomization, last
 	if err != nil {
 		return next, err
 	}
-	request := render.Request{Name: k.Name, Namespace: k.Namespace, Spec: &k.Spec, Variables: variables}
+	decryptor, err := h.decryptor(ctx, k)
+	if err != nil {
+		return next, err
+	}
+	request := render.Request{Name: k.Name, Namespace: k.Namespace, Spec: &k.Spec, Variables: variables, Decryptor: decryptor}
 	next.Fingerprint = h.Renderer.Fingerprint(h.Sealer.NameKey(), request)
-	if last.Set != "" && last.OK() && last.Fingerprint == next.Fingerprint {
+	if last.Fingerprint == next.Fingerprint {
 		if current, err := h.isCurrent(ctx, last, source); err != nil || current {
-			return next, err
+			return again(last, next, err)
 		}
 	}
 	files, err := h.tree(ctx, k, source)
@@ -158,23 +190,46 @@ func (h *Handler) render(ctx context.Context, k *kustomizev1.Kustomization, last
 	if err != nil {
 		var bad *render.Error
 		if errors.As(err, &bad) {
-			return next, &faultError{reason: bad.Reason, error: err}
+			return h.failed(ctx, next, bad)
 		}
 		return next, fmt.Errorf("render at %s: %w", source.Revision, err)
 	}
 	return h.Sets.Put(ctx, next, result)
 }
 
-// isCurrent says whether the last set is what a render from the source would give, without rendering: what the render read is the same.
+// failed keeps what a failed render read, so that it is not done again where that is the same.
+func (h *Handler) failed(ctx context.Context, next state.Rendered, bad *render.Error) (state.Rendered, error) {
+	if !bad.Passing {
+		name, err := h.Sets.PutReadSet(ctx, &bad.ReadSet)
+		if err != nil {
+			return next, err
+		}
+		next.FailedReadSet = name
+	}
+	return next, &faultError{reason: bad.Reason, error: bad}
+}
+
+// again is the outcome of a render that would be the last one's, done or failed.
+func again(last, next state.Rendered, err error) (state.Rendered, error) {
+	if err != nil || last.OK() {
+		return next, err
+	}
+	next.FailedReadSet = last.FailedReadSet
+	return next, fault(last.Reason, "%s", last.Message)
+}
+
+// isCurrent says whether the last outcome is that of a render from the source, without rendering: what the render read is the same.
 func (h *Handler) isCurrent(ctx context.Context, last state.Rendered, source *meta.Artifact) (bool, error) {
-	stored, err := h.Sets.Stored(ctx, last.Set)
-	if err != nil || !stored {
+	name := last.ReadSet
+	if !last.OK() {
+		name = last.FailedReadSet
+	} else if stored, err := h.Sets.Stored(ctx, last.Set); err != nil || !stored {
 		return false, err
 	}
-	if last.SourceDigest == source.Digest {
-		return true, nil
+	if name == "" || last.SourceDigest == source.Digest {
+		return name != "", nil
 	}
-	read, err := h.Sets.ReadSet(ctx, last.ReadSet)
+	read, err := h.Sets.ReadSet(ctx, name)
 	if err != nil || read == nil {
 		return false, err
 	}

@@ -97,25 +97,42 @@ func (s *Sets) noteRead(name string, read *tree.ReadSet) {
 
 // Put seals a result's set and keeps it and its read-set under their digests.
 func (s *Sets) Put(ctx context.Context, next state.Rendered, result *render.Result) (state.Rendered, error) {
-	read, err := json.Marshal(result.ReadSet)
-	if err != nil {
-		return next, fmt.Errorf("write read-set: %w", err)
+	var err error
+	if next.ReadSet, err = s.PutReadSet(ctx, &result.ReadSet); err != nil {
+		return next, err
 	}
-	next.Objects, next.ReadSet = len(result.Objects), bus.Digest(read)
+	next.Objects = len(result.Objects)
 	next.Set = s.sealer.Name(result.Manifests)
 	sealed, err := s.sealer.Seal(next.Set, result.Manifests)
 	if err != nil {
 		return next, err
 	}
-	if err := s.store.Put(ctx, next.ReadSet, read); err != nil {
-		return next, err
-	}
 	if err := s.store.Put(ctx, next.Set, sealed); err != nil {
 		return next, err
 	}
-	s.noteRead(next.ReadSet, &result.ReadSet)
 	s.noteStored(next.Set)
 	return next, nil
+}
+
+// PutReadSet keeps a read-set under its digest, and returns that.
+func (s *Sets) PutReadSet(ctx context.Context, read *tree.ReadSet) (name string, err error) {
+	data, err := json.Marshal(read)
+	if err != nil {
+		return "", fmt.Errorf("write read-set: %w", err)
+	}
+	name = bus.Digest(data)
+	if err := s.store.Put(ctx, name, data); err != nil {
+		return "", err
+	}
+	s.noteRead(name, read)
+	return name, nil
+}
+
+// KnownReadSet returns a read-set if this process remembers it.
+func (s *Sets) KnownReadSet(name string) *tree.ReadSet {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.read[name]
 }
 
 // NamedSets returns what rendered Kustomizations name in the store of sets.
@@ -127,7 +144,7 @@ func NamedSets(b *bus.Conn) func(context.Context) (map[string]bool, error) {
 		}
 		named := map[string]bool{}
 		for _, r := range known {
-			named[r.Set], named[r.ReadSet] = true, true
+			named[r.Set], named[r.ReadSet], named[r.FailedReadSet] = true, true, true
 		}
 		return named, nil
 	}

@@ -47,6 +47,7 @@ func (h *Handler) Report(ctx context.Context, run *stage.Run, failure error) {
 	next := last
 	next.Generation, next.RequestedAt, next.At = k.Generation, kube.RequestedAt(k), time.Now()
 	next.Reason, next.Message = meta.BuildFailedReason, "internal error: "+failure.Error()
+	next.FailedReadSet = ""
 	if err := run.Save(ctx, next); err != nil {
 		run.Log.Warn("cannot report", "err", err)
 		return

@@ -12,6 +12,8 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+
+	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/decrypt"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/substitute"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/tree"
 )
@@ -19,6 +21,7 @@ import (
 // build is one attempt at one render.
 type build struct {
 	*Renderer
+	ctx       context.Context // of the one render that the build lives for
 	view      *tree.View
 	req       Request
 	spec      kustomizev1.KustomizationSpec
@@ -27,18 +30,22 @@ type build struct {
 	vars      substitute.Variables
 	vet       vet
 	sources   map[string]string // of the direct path: object to the file it is in
+	opened    secretValues      // decrypted in objects
 }
 
 func newBuild(ctx context.Context, r *Renderer, t *tree.Tree, req Request, ownSchema bool) *build {
 	view := tree.NewView(ctx, t, tree.Budget{Lookups: r.limits.Lookups, Bytes: r.limits.ReadBytes})
 	b := &build{Renderer: r, view: view, req: req, spec: req.spec(), ownSchema: ownSchema}
 	b.vet = vet{view: view, limits: r.limits, ownSchema: ownSchema}
+	b.ctx = ctx
+	if b.decrypts() {
+		b.vet.open = b.openFile
+	}
 	view.OnRead = b.vet.onRead
 	return b
 }
 
-// run is the whole render. Decryption of files will belong between locate and
-// resources, that of objects at the head of finish.
+// run is the whole render.
 func (b *build) run() (*Result, error) {
 	result, err := b.steps()
 	if err == nil {
@@ -74,8 +81,8 @@ func (b *build) steps() (result *Result, err error) {
 
 // locate finds the directory to build.
 func (b *build) locate() error {
-	if b.spec.Decryption != nil {
-		return failed("spec.decryption is not supported by this version")
+	if d := b.spec.Decryption; d != nil && (d.Provider != decrypt.Provider || b.req.Decryptor == nil) {
+		return failed("spec.decryption.provider %.50q is not supported", d.Provider)
 	}
 	// A path with too many ".." means the root, as it does in Flux.
 	b.dir = path.Join("/", b.spec.Path)[1:]
@@ -180,6 +187,7 @@ func (b *build) explain(err error) error {
 	if !ok {
 		e = b.explainKustomize(err)
 	}
+	e.Message, e.Object = b.withoutOpened(e.Message), b.withoutOpened(e.Object)
 	e.ReadSet = b.view.ReadSet()
 	return e
 }

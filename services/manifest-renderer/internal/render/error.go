@@ -14,8 +14,8 @@ import (
 // maxMessage is the most bytes of an error's message.
 const maxMessage = 1000
 
-// Error says what is wrong with the source or the Kustomization. Rendering the
-// same again fails in the same way. Its message holds no value of a Secret or a
+// Error says what is wrong with the source or the Kustomization. Unless
+// it is Passing, rendering the same again fails in the same way. Its message holds no value of a Secret or a
 // variable, and can be shown to whoever may see the Kustomization.
 type Error struct {
 	// Reason is the reason of the Ready condition: ArtifactFailed when the path
@@ -29,6 +29,8 @@ type Error struct {
 	Object string
 	// Message says what is wrong.
 	Message string
+	// Passing says that rendering the same again may succeed.
+	Passing bool
 	// ReadSet is what the failed render read.
 	ReadSet tree.ReadSet
 }

@@ -56,6 +56,9 @@ func (b *build) object(r *resource.Resource) (*unstructured.Unstructured, error)
 	if err != nil {
 		return nil, err
 	}
+	if fields, err = b.openObject(fields); err != nil {
+		return nil, err
+	}
 	if b.substitutes(r) {
 		if fields, err = b.substitute(fields); err != nil {
 			return nil, err
@@ -117,7 +120,7 @@ func checkObject(o *unstructured.Unstructured) error {
 		}
 	}
 	_, encrypted := o.Object["sops"]
-	if encrypted && o.GetKind() == "Secret" && o.GetAnnotations()[decryptKey] != "disabled" {
+	if encrypted && o.GetKind() == "Secret" && !decryptionDisabled(o) {
 		return failed("the Secret is SOPS encrypted, spec.decryption is required for it")
 	}
 	return nil

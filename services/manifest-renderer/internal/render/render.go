@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -81,6 +82,7 @@ type Renderer struct {
 	limits Limits
 	slots  chan struct{} // one for each build that runs
 	whole  chan struct{} // held by whoever collects all slots
+	builds atomic.Int64
 }
 
 // New returns a Renderer. A process wants only one: kustomize keeps its schema
@@ -94,6 +96,9 @@ func New(o Options) *Renderer {
 		whole:  make(chan struct{}, 1),
 	}
 }
+
+// Builds is how many builds were begun.
+func (r *Renderer) Builds() int64 { return r.builds.Load() }
 
 // Render builds the objects of req from t. An *Error says what is wrong with
 // the source or the request. Any other error is that of ctx, and says nothing
@@ -126,6 +131,7 @@ func (r *Renderer) attempt(ctx context.Context, t *tree.Tree, req Request, ownSc
 	done := make(chan outcome, 1)
 	go func() {
 		defer release()
+		r.builds.Add(1)
 		b := newBuild(ctx, r, t, req, ownSchema)
 		result, err := b.run()
 		done <- outcome{result, err}

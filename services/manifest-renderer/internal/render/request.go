@@ -7,11 +7,13 @@ import (
 	"encoding/json"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+
+	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/decrypt"
 )
 
 // rules is the version of what this package makes of a source. It changes with
 // every change, or new version of kustomize, that can change a result.
-const rules = 1
+const rules = 2
 
 // Request is one Kustomization to render.
 type Request struct {
@@ -23,6 +25,8 @@ type Request struct {
 	// a later reference over an earlier one. Those in
 	// spec.postBuild.substitute go over them.
 	Variables map[string]string
+	// Decryptor opens what is encrypted, when spec.decryption is set.
+	Decryptor *decrypt.Decryptor
 }
 
 func (r Request) spec() kustomizev1.KustomizationSpec {
@@ -30,6 +34,14 @@ func (r Request) spec() kustomizev1.KustomizationSpec {
 		return kustomizev1.KustomizationSpec{}
 	}
 	return *r.Spec
+}
+
+// keys tells the decryption keys from others.
+func (r Request) keys() string {
+	if r.Decryptor == nil {
+		return ""
+	}
+	return r.Decryptor.Digest()
 }
 
 // Fingerprint is a keyed hash of all that a render depends on beside the tree:
@@ -47,7 +59,7 @@ func (r *Renderer) Fingerprint(key []byte, req Request) string {
 	mac := hmac.New(sha256.New, key)
 	// Maps are written with sorted keys. Nothing in here fails to marshal.
 	if err := json.NewEncoder(mac).Encode([]any{
-		rules, r.strict, r.limits, req.Name, req.Namespace, bearing, req.Variables,
+		rules, r.strict, r.limits, req.Name, req.Namespace, bearing, req.Variables, req.keys(),
 	}); err != nil {
 		panic(err)
 	}

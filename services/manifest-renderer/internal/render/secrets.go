@@ -15,11 +15,15 @@ import (
 // secrets are all values of Secrets in what the build has read so far, and of
 // variables. It is only asked for after an error.
 func (b *build) secrets() []string {
-	s := secretValues(b.vars.Values())
+	s := append(secretValues(b.vars.Values()), b.opened...)
 	for _, p := range b.spec.Patches {
 		s.manifests([]byte(p.Patch))
 	}
 	for name, data := range b.view.Files() {
+		if _, opened := b.view.Shown(name); opened {
+			s.all(data)
+			continue
+		}
 		var k kustypes.Kustomization
 		if slices.Contains(kustomizationNames, path.Base(name)) && k.Unmarshal(data) == nil {
 			s.kustomization(b, path.Dir(name), &k)
@@ -69,6 +73,21 @@ func (s *secretValues) file(b *build, dir, value string) {
 		for line := range strings.Lines(string(data)) {
 			s.line(strings.TrimSpace(line))
 		}
+	}
+}
+
+// all takes everything in a decrypted file for secret.
+func (s *secretValues) all(data []byte) {
+	for line := range strings.Lines(string(data)) {
+		s.line(strings.TrimSpace(line))
+	}
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	for range maxDocuments {
+		var doc yaml.Node
+		if d.Decode(&doc) != nil || len(doc.Content) == 0 {
+			return
+		}
+		s.leaves(doc.Content[0])
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/kustomize/api/resource"
 	kustypes "sigs.k8s.io/kustomize/api/types"
 
+	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/decrypt"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/tree"
 )
 
@@ -32,6 +33,9 @@ type vet struct {
 	plugins        map[string]bool // directories of plugin configurations seen
 	manifestNames  []string        // of the files named as resources
 	growth         growth
+	// open decrypts a file that is encrypted in the format, for all who read it;
+	// nil when nothing is decrypted.
+	open func(name string, f decrypt.Format) error
 }
 
 // entry is one reference that a kustomization file makes.
@@ -83,7 +87,7 @@ func (v *vet) kustomization(dir string, k *kustypes.Kustomization) error {
 		return errNeedsSchema
 	}
 	for _, f := range []func(string, *kustypes.Kustomization) error{
-		v.manifests, v.patches, v.definitions, v.allPlugins, v.replacements,
+		v.encrypted, v.manifests, v.patches, v.definitions, v.allPlugins, v.replacements,
 	} {
 		if err := f(dir, k); err != nil {
 			return err

@@ -34,6 +34,7 @@ type View struct {
 	ctx     context.Context // of the one render that the view lives for
 	tree    *Tree
 	overlay map[string][]byte
+	shown   map[string][]byte // in place of what the tree holds
 	facts   map[string]string
 	budget  Budget
 	failed  error
@@ -56,6 +57,21 @@ func (v *View) Overlay(name string, data []byte) {
 	v.overlay[name] = data
 }
 
+// Show makes reads of a file of the tree give data, which was made from the
+// file's content alone: reading is recorded as reading the file.
+func (v *View) Show(name string, data []byte) {
+	if v.shown == nil {
+		v.shown = make(map[string][]byte)
+	}
+	v.shown[name] = data
+}
+
+// Shown returns what Show was given for the file, and whether it was.
+func (v *View) Shown(name string) ([]byte, bool) {
+	data, ok := v.shown[name]
+	return data, ok
+}
+
 // ReadSet returns what was asked so far, without what follows from the listing
 // of the directory above.
 func (v *View) ReadSet() ReadSet {
@@ -74,9 +90,12 @@ func (v *View) listed(dir string) bool {
 }
 
 // Check is Tree.Check for a file whose reading v has recorded. Generated files
-// are checked each time.
+// and shown files are checked each time.
 func (v *View) Check(name string, check func(data []byte) error) error {
 	if data, ok := v.overlay[name]; ok {
+		return check(data)
+	}
+	if data, ok := v.shown[name]; ok {
 		return check(data)
 	}
 	return v.tree.Check(name, check)
@@ -91,11 +110,18 @@ func (v *View) Err() error { return v.failed }
 func (v *View) Files() iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		for _, name := range slices.Sorted(maps.Keys(v.facts)) {
-			if v.facts[name][0] == wasRead && !yield(name, v.tree.files[name].data) {
+			if v.facts[name][0] == wasRead && !yield(name, v.content(name)) {
 				return
 			}
 		}
 	}
+}
+
+func (v *View) content(name string) []byte {
+	if data, ok := v.shown[name]; ok {
+		return data
+	}
+	return v.tree.files[name].data
 }
 
 // Fail makes every later question fail with err. The first error stays.
@@ -152,7 +178,7 @@ func (v *View) Read(name string) ([]byte, error) {
 		case Directory:
 			return nil, fmt.Errorf("%s is a directory", name)
 		}
-		data = v.tree.files[name].data
+		data = v.content(name)
 		v.record(name, v.tree.answer(name, wasRead))
 	}
 	if err := v.spend(len(data)); err != nil {
