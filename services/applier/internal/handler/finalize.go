@@ -58,7 +58,7 @@ func (a *Applier) pruneAll(ctx context.Context, j *job) (gone bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	engine, err := a.Engines.For(a.identity(j.k))
+	engine, err := a.engine(ctx, j.k)
 	if err != nil {
 		return false, err
 	}
