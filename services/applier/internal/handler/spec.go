@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -114,14 +115,15 @@ func sameSource(a, b *kustomizev1.Kustomization) bool {
 	return a.Spec.SourceRef.Kind == b.Spec.SourceRef.Kind && kube.SourceOf(a) == kube.SourceOf(b)
 }
 
-// identity is the user whose rights a Kustomization is applied with; empty for applier's own.
+// identity is the user whose rights a Kustomization is applied with; empty for those of the credentials.
 func (a *Applier) identity(k *kustomizev1.Kustomization) string {
-	account := k.Spec.ServiceAccountName
-	if account == "" {
-		account = a.DefaultAccount
+	if account := a.account(k); account != "" {
+		return fmt.Sprintf("system:serviceaccount:%s:%s", k.Namespace, account)
 	}
-	if account == "" {
-		return ""
-	}
-	return fmt.Sprintf("system:serviceaccount:%s:%s", k.Namespace, account)
+	return ""
+}
+
+// account is the service account to impersonate, empty for none.
+func (a *Applier) account(k *kustomizev1.Kustomization) string {
+	return cmp.Or(k.Spec.ServiceAccountName, a.DefaultAccount)
 }

@@ -97,6 +97,9 @@ type renderer struct {
 	made  map[types.NamespacedName]made2
 }
 
+// hint is what tests wake with.
+var hint = stage.Hint{Cause: "test"}
+
 type made2 struct{ revision, docs string }
 
 func (r *renderer) Run(ctx context.Context, run *stage.Run) (stage.Result, error) {
@@ -368,12 +371,13 @@ func (w *world) known(name string) applied {
 // untilWatched waits until the watch sees every object as it was applied.
 func (w *world) untilWatched(name string) {
 	w.Helper()
-	w.until("the watch sees all objects of "+name, func() bool {
+	took := w.until("the watch sees all objects of "+name, func() bool {
 		known, k := w.known(name), w.get(name)
 		objects, _ := (&job{k: k}).oldInventory()
 		d := w.applier.standing(w.key(name), objects, &known)
 		return objects.Len() > 0 && d.unknown == 0 && len(d.drifted) == 0
 	})
+	w.Logf("watched %s", took)
 }
 
 func (w *world) configMap(name string) *corev1.ConfigMap {
