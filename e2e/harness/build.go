@@ -11,6 +11,8 @@ import (
 	"github.com/sluice-cd/sluice/libs/localrun"
 )
 
+var programs = flag.String("programs", "", "folder with sluice and the services, used as they are; empty builds them")
+
 var raceServices = flag.Bool("services-race", false, "build the services with the race detector; what it finds fails the test")
 
 // repositoryRoot is the folder above with go.work.

@@ -52,7 +52,7 @@ const startTime = time.Minute
 func (w *World) Start(t testing.TB, o Options) *Env {
 	t.Helper()
 	e := &Env{World: w, t: t, Dir: w.makeDir(t), deaths: map[string]time.Time{}, pauses: map[string][]Span{}, commits: map[string]int{}}
-	e.Namespace = e.NewNamespace()
+	e.Namespace = e.NewNamespace(t)
 	e.startGit(o.Git)
 	var err error
 	e.Installation, err = localrun.New(localrun.Options{
@@ -136,7 +136,7 @@ func (e *Env) AwaitReplicas() {
 func (e *Env) KillReplica(r *localrun.Replica) {
 	e.t.Helper()
 	if err := r.Kill(); err != nil {
-		e.t.Fatal(err)
+		e.t.Error(err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -154,6 +154,14 @@ func (e *Env) FreezeReplica(ctx context.Context, r *localrun.Replica, d time.Dur
 	e.pauses[r.Name] = append(e.pauses[r.Name], Span{from, time.Now()})
 	e.mu.Unlock()
 	return r.Resume()
+}
+
+// StopBusProcess ends the bus in order.
+func (e *Env) StopBusProcess(t testing.TB) {
+	t.Helper()
+	if err := e.Bus().Stop(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // stop ends the installation, looks for crashes in the logs, and removes the test's custom resources.
@@ -205,11 +213,11 @@ func (e *Env) removeResource(ctx context.Context, obj client.Object) error {
 }
 
 // NewNamespace makes a namespace of an own name.
-func (e *Env) NewNamespace() string {
-	e.t.Helper()
+func (e *Env) NewNamespace(t testing.TB) string {
+	t.Helper()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-"}}
-	if err := e.Client.Create(e.t.Context(), ns); err != nil {
-		e.t.Fatal(fmt.Errorf("make namespace: %w", err))
+	if err := e.Client.Create(t.Context(), ns); err != nil {
+		t.Fatal(fmt.Errorf("make namespace: %w", err))
 	}
 	return ns.Name
 }

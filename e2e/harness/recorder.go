@@ -13,11 +13,11 @@ import (
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
-	watchtools "k8s.io/client-go/tools/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -40,7 +40,6 @@ type Recorder struct {
 	mu      sync.Mutex
 	states  map[string][]state
 	changed chan struct{} // closed and made anew at each event
-	err     error
 }
 
 type state struct {
@@ -80,43 +79,61 @@ func (e *Env) record(t testing.TB, namespace string, list client.ObjectList, val
 		t.Fatal(err)
 	}
 	r := &Recorder{value: value, number: number, states: map[string][]state{}, changed: make(chan struct{})}
-	err := apimeta.EachListItem(list, func(obj runtime.Object) error {
-		r.note(obj.(client.Object))
-		return nil
-	})
-	if err != nil {
+	if err := r.noteAll(list); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	w, err := watchtools.NewRetryWatcherWithContext(ctx, list.GetResourceVersion(), watcher(func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-		fresh := list.DeepCopyObject().(client.ObjectList)
-		return e.Client.Watch(ctx, fresh, client.InNamespace(namespace), &client.ListOptions{Raw: &o})
-	}))
-	if err != nil {
-		t.Fatal(err)
-	}
 	done := make(chan struct{})
-	go func() { defer close(done); r.follow(w) }()
+	go func() { defer close(done); r.follow(ctx, e.Client, namespace, list) }()
 	t.Cleanup(func() { cancel(); <-done })
 	return r
 }
 
-type watcher func(context.Context, metav1.ListOptions) (watch.Interface, error)
-
-func (w watcher) WatchWithContext(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-	return w(ctx, o)
+// follow notes every change after the list, until ctx ends. Where the API server was away and does not know what came after the list
+// any more, it lists again: then a state may go unseen, but not the order of those seen.
+func (r *Recorder) follow(ctx context.Context, c client.WithWatch, namespace string, list client.ObjectList) {
+	version := list.GetResourceVersion()
+	for ctx.Err() == nil {
+		var err error
+		version, err = r.watch(ctx, c, namespace, list, version)
+		if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+			if err = c.List(ctx, list, client.InNamespace(namespace)); err == nil {
+				version = list.GetResourceVersion()
+				err = r.noteAll(list)
+			}
+		}
+		if err != nil {
+			Pause(ctx, 100*time.Millisecond)
+		}
+	}
 }
 
-func (r *Recorder) follow(w watch.Interface) {
+// watch notes changes until the watch ends and returns the version that it got to.
+func (r *Recorder) watch(ctx context.Context, c client.WithWatch, namespace string, list client.ObjectList, version string) (string, error) {
+	from := &client.ListOptions{Namespace: namespace, Raw: &metav1.ListOptions{ResourceVersion: version}}
+	w, err := c.Watch(ctx, list.DeepCopyObject().(client.ObjectList), from)
+	if err != nil {
+		return version, err
+	}
+	defer w.Stop()
 	for event := range w.ResultChan() {
 		obj, ok := event.Object.(client.Object)
-		switch {
-		case !ok:
-			r.fail(fmt.Errorf("watch ended: %v", event))
-		case event.Type != watch.Deleted && event.Type != watch.Bookmark:
+		if !ok {
+			return version, apierrors.FromObject(event.Object)
+		}
+		version = obj.GetResourceVersion()
+		if event.Type == watch.Added || event.Type == watch.Modified {
 			r.note(obj)
 		}
 	}
+	return version, nil
+}
+
+func (r *Recorder) noteAll(list client.ObjectList) error {
+	return apimeta.EachListItem(list, func(obj runtime.Object) error {
+		r.note(obj.(client.Object))
+		return nil
+	})
 }
 
 func (r *Recorder) note(obj client.Object) {
@@ -129,12 +146,6 @@ func (r *Recorder) note(obj client.Object) {
 	r.states[obj.GetName()] = append(r.states[obj.GetName()], state{value, obj.GetResourceVersion(), time.Now()})
 	close(r.changed)
 	r.changed = make(chan struct{})
-}
-
-func (r *Recorder) fail(err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.err = err
 }
 
 // Writes are the states of an object that are of a commit, in order.
@@ -152,6 +163,19 @@ func (r *Recorder) writes(name string) []Write {
 		}
 	}
 	return writes
+}
+
+// Last is the last number that each object had.
+func (r *Recorder) Last() map[string]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last := map[string]int{}
+	for name := range r.states {
+		if writes := r.writes(name); len(writes) > 0 {
+			last[name] = writes[len(writes)-1].Number
+		}
+	}
+	return last
 }
 
 // AwaitWrite returns when an object was seen with a number, or a later one.
@@ -195,12 +219,9 @@ func (r *Recorder) await(t testing.TB, within time.Duration, what string, missin
 	defer timer.Stop()
 	for {
 		r.mu.Lock()
-		left, changed, err := missing(), r.changed, r.err
+		left, changed := missing(), r.changed
 		r.mu.Unlock()
-		switch {
-		case err != nil:
-			t.Fatal(err)
-		case left == "":
+		if left == "" {
 			return
 		}
 		select {

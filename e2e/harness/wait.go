@@ -45,3 +45,11 @@ func Pause(ctx context.Context, d time.Duration) {
 	case <-timer.C:
 	}
 }
+
+// Want returns an error when have is not want.
+func Want[T comparable](what string, have, want T) error {
+	if have != want {
+		return fmt.Errorf("%s is %v, want %v", what, have, want)
+	}
+	return nil
+}

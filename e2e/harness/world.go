@@ -57,6 +57,10 @@ func newWorld() (*World, error) {
 	if err := os.MkdirAll(w.logs, 0o755); err != nil {
 		return nil, fmt.Errorf("make folder for logs: %w", err)
 	}
+	if *programs != "" {
+		w.BinDir, err = filepath.Abs(*programs)
+		return w, err
+	}
 	return w, build(root, w.BinDir)
 }
 

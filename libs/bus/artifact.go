@@ -60,6 +60,8 @@ type objectStore struct {
 }
 
 func (s *objectStore) open(ctx context.Context) (jetstream.ObjectStore, error) {
+	ctx, cancel := oneRequest(ctx)
+	defer cancel()
 	store, err := s.conn.JS.ObjectStore(ctx, s.bucket)
 	if err != nil {
 		s.conn.Heal()
@@ -69,6 +71,8 @@ func (s *objectStore) open(ctx context.Context) (jetstream.ObjectStore, error) {
 }
 
 func (s *objectStore) Put(ctx context.Context, name string, data []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTime+time.Duration(len(data)/minBytesPerSecond)*time.Second)
+	defer cancel()
 	store, err := s.open(ctx)
 	if err != nil {
 		return err
@@ -108,17 +112,25 @@ func (s *objectStore) Open(ctx context.Context, name string) (io.ReadCloser, err
 	if err != nil {
 		return nil, err
 	}
-	r, err := store.Get(ctx, name)
+	request, cancel := oneRequest(ctx)
+	defer cancel()
+	info, err := store.GetInfo(request, name)
 	if errors.Is(err, jetstream.ErrObjectNotFound) {
 		return nil, fmt.Errorf("%s in bucket %s: %w", name, s.bucket, ErrArtifactNotFound)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("get %s from bucket %s: %w", name, s.bucket, err)
 	}
-	return r, nil
+	stream, err := s.conn.openStream(request, "OBJ_"+s.bucket)
+	if err != nil {
+		return nil, err
+	}
+	return &chunkReader{ctx: ctx, stream: stream, subject: "$O." + s.bucket + ".C." + info.NUID, left: info.Size}, nil
 }
 
 func (s *objectStore) Has(ctx context.Context, name string) (bool, error) {
+	ctx, cancel := oneRequest(ctx)
+	defer cancel()
 	store, err := s.open(ctx)
 	if err != nil {
 		return false, err
@@ -134,6 +146,8 @@ func (s *objectStore) Has(ctx context.Context, name string) (bool, error) {
 }
 
 func (s *objectStore) List(ctx context.Context) ([]ArtifactInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
 	store, err := s.open(ctx)
 	if err != nil {
 		return nil, err
@@ -153,6 +167,8 @@ func (s *objectStore) List(ctx context.Context) ([]ArtifactInfo, error) {
 }
 
 func (s *objectStore) Delete(ctx context.Context, name string) error {
+	ctx, cancel := oneRequest(ctx)
+	defer cancel()
 	store, err := s.open(ctx)
 	if err != nil {
 		return err
@@ -166,6 +182,8 @@ func (s *objectStore) Delete(ctx context.Context, name string) error {
 // removeOrphans purges chunks that no object names and that are older than age: what a Put that was
 // killed half-way leaves behind. It returns how many such uploads it removed.
 func (s *objectStore) removeOrphans(ctx context.Context, age time.Duration) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
 	store, err := s.open(ctx)
 	if err != nil {
 		return 0, err

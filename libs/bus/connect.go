@@ -50,6 +50,7 @@ type Conn struct {
 	created   time.Time // of stream WORK when last looked at; another time means it was wiped
 	listeners []func(wiped bool)
 	handles   map[string]jetstream.Stream
+	attempt   context.CancelFunc // ends the declaration under way; nil for none
 	heal      chan struct{}
 	stopped   chan struct{}
 	cancel    context.CancelFunc
@@ -95,6 +96,7 @@ func natsOptions(o Options, c *Conn) ([]nats.Option, error) {
 			if err != nil {
 				c.log.Warn("bus disconnected", "err", err)
 			}
+			c.endAttempt()
 		}),
 		nats.ReconnectHandler(func(*nats.Conn) { c.log.Info("bus reconnected"); c.Heal() }),
 	}
@@ -173,6 +175,20 @@ func (c *Conn) Close() {
 	<-c.stopped
 	_ = c.NATS.FlushTimeout(2 * time.Second)
 	c.NATS.Close()
+}
+
+const (
+	// requestTime bounds one request. A reply that is lost with a server is waited for until the context ends, and that of a run lasts
+	// for many minutes.
+	requestTime = 5 * time.Second
+	// listTime bounds what takes many messages.
+	listTime = time.Minute
+	// minBytesPerSecond is how slow storing an object may be.
+	minBytesPerSecond = 1 << 20
+)
+
+func oneRequest(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, requestTime)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -59,6 +59,8 @@ func FactObject(f *factsv1.Fact) types.NamespacedName {
 // PublishFact stores a fact durably. header is added to the message, for the trace context. Where the fact has no time yet it gets
 // the present one. There is no message id: the bus must not drop a revert that looks like the fact of a minute ago.
 func (c *Conn) PublishFact(ctx context.Context, f *factsv1.Fact, header map[string]string) error {
+	ctx, cancel := oneRequest(ctx)
+	defer cancel()
 	kind := FactKind(f)
 	if kind == "" {
 		return fmt.Errorf("publish fact %q: it has no kind", f.GetId())

@@ -26,6 +26,8 @@ type StateEntry struct {
 
 // GetState reads a key of the state bucket; a missing key is an entry without value.
 func (c *Conn) GetState(ctx context.Context, key string) (StateEntry, error) {
+	ctx, cancel := oneRequest(ctx)
+	defer cancel()
 	stream, err := c.openStream(ctx, streamState)
 	if err != nil {
 		return StateEntry{}, err
@@ -54,6 +56,8 @@ type Condition struct {
 // PutState writes a key of the state bucket if a condition on that or another key holds, with a time to live when ttl is not zero
 // (whole seconds). It returns the new revision; ErrConflict when the condition does not hold.
 func (c *Conn) PutState(ctx context.Context, key string, value []byte, ttl time.Duration, when Condition) (uint64, error) {
+	ctx, cancel := oneRequest(ctx)
+	defer cancel()
 	opts := []jetstream.PublishOpt{}
 	if when.Key == key {
 		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(when.Revision))
@@ -76,6 +80,8 @@ func (c *Conn) PutState(ctx context.Context, key string, value []byte, ttl time.
 
 // DropState removes keys of the state bucket without a trace.
 func (c *Conn) DropState(ctx context.Context, keys ...string) error {
+	ctx, cancel := oneRequest(ctx)
+	defer cancel()
 	stream, err := c.openStream(ctx, streamState)
 	if err != nil {
 		return err
@@ -90,6 +96,8 @@ func (c *Conn) DropState(ctx context.Context, keys ...string) error {
 
 // DropWork removes the pending trigger and the armed next run of an object that is gone.
 func (c *Conn) DropWork(ctx context.Context, stage string, key types.NamespacedName) error {
+	ctx, cancel := oneRequest(ctx)
+	defer cancel()
 	stream, err := c.openStream(ctx, StreamWork)
 	if err != nil {
 		return err
@@ -104,6 +112,8 @@ func (c *Conn) DropWork(ctx context.Context, stage string, key types.NamespacedN
 
 // ListRecords reads every record of a stage, by object.
 func (c *Conn) ListRecords(ctx context.Context, stage string) (map[types.NamespacedName][]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
 	kv, err := c.JS.KeyValue(ctx, BucketState)
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", BucketState, err)
@@ -139,6 +149,8 @@ func (c *Conn) Trigger(stage string, key types.NamespacedName, header map[string
 // Schedule arms the next run of one object and stage at a time, replacing what was armed. With onlyIfNone it does so only
 // where nothing is armed; then ErrConflict says that something is.
 func (c *Conn) Schedule(ctx context.Context, stage string, key types.NamespacedName, at time.Time, header map[string]string, onlyIfNone bool) error {
+	ctx, cancel := oneRequest(ctx)
+	defer cancel()
 	m := message(ScheduleSubject(stage, key), nil, header)
 	m.Header["Nats-Schedule"] = []string{"@at " + at.UTC().Format(time.RFC3339Nano)}
 	m.Header["Nats-Schedule-Target"] = []string{WorkSubject(stage, key)}
@@ -158,6 +170,8 @@ func (c *Conn) Schedule(ctx context.Context, stage string, key types.NamespacedN
 
 // Unschedule removes the armed next run of one object and stage.
 func (c *Conn) Unschedule(ctx context.Context, stage string, key types.NamespacedName) error {
+	ctx, cancel := oneRequest(ctx)
+	defer cancel()
 	stream, err := c.openStream(ctx, StreamWork)
 	if err != nil {
 		return err
@@ -170,6 +184,8 @@ func (c *Conn) Unschedule(ctx context.Context, stage string, key types.Namespace
 
 // LastTrigger returns sequence and time of the latest trigger of one object and stage; zero when there is none.
 func (c *Conn) LastTrigger(ctx context.Context, stage string, key types.NamespacedName) (*jetstream.RawStreamMsg, error) {
+	ctx, cancel := oneRequest(ctx)
+	defer cancel()
 	stream, err := c.openStream(ctx, StreamWork)
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ type Config struct {
 	WatchLabelSelector   string
 	NoCrossNamespaceRefs bool
 	MetricsAddr          string // listen address of metrics and probes; empty for none
+	Pprof                bool   // serve profiles there too
 	LogLevel             string // debug, info, warn, error
 	LogFormat            string // json, text
 }
@@ -38,6 +39,7 @@ func (c *Config) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.WatchLabelSelector, "watch-label-selector", "", "serve only custom resources with these labels")
 	f.BoolVar(&c.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "forbid references between namespaces")
 	f.StringVar(&c.MetricsAddr, "metrics-addr", ":8080", "listen address of /metrics, /healthz and /readyz; empty for none")
+	f.BoolVar(&c.Pprof, "pprof", false, "serve profiles of this process under /debug/pprof/ at --metrics-addr")
 	c.AddLogFlags(f)
 }
 

@@ -65,7 +65,7 @@ func runUntil(ctx context.Context, name string, c Config, run func(context.Conte
 	defer flush()
 	holder := Holder(name)
 	c.Bus.Name, c.Bus.Log = holder, log
-	probes := &Probes{}
+	probes := &Probes{Pprof: c.Pprof}
 	serve, err := Serve(c.MetricsAddr, registry, probes, log)
 	if err != nil {
 		return err

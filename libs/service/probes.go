@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"sync"
 	"time"
 
@@ -16,6 +17,9 @@ import (
 
 // Probes answer the questions of the kubelet: alive as soon as the process listens, ready when it works and its bus is there.
 type Probes struct {
+	// Pprof serves Go's profiles under /debug/pprof/ too. Set it before Serve.
+	Pprof bool
+
 	mu    sync.Mutex
 	check func() error
 }
@@ -36,11 +40,16 @@ func (p *Probes) err() error {
 	return p.check()
 }
 
-// Serve serves /metrics, /healthz and /readyz on addr until the returned function is called; nothing when addr is empty.
+// Serve serves /metrics, /healthz and /readyz, and profiles where asked for, on addr until the returned function is called; nothing when addr is empty.
 func Serve(addr string, registry *prometheus.Registry, probes *Probes, log *slog.Logger) (stop func(), err error) {
 	if addr == "" {
 		return func() {}, nil
 	}
+	_, stop, err = ServeHTTP(addr, newProbesMux(registry, probes), log)
+	return stop, err
+}
+
+func newProbesMux(registry *prometheus.Registry, probes *Probes) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -51,8 +60,19 @@ func Serve(addr string, registry *prometheus.Registry, probes *Probes, log *slog
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	_, stop, err = ServeHTTP(addr, mux, log)
-	return stop, err
+	if probes.Pprof {
+		addPprof(mux)
+	}
+	return mux
+}
+
+// addPprof serves each kind of profile: those that Index knows by name, and the four that have handlers of their own.
+func addPprof(mux *http.ServeMux) {
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 }
 
 // ServeHTTP serves a handler on addr until stop is called, and returns the address it listens on.

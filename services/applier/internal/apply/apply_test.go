@@ -217,7 +217,7 @@ func TestSecretStringData(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"a": "eA==", "b": "dg=="}, data); diff != "" {
 		t.Errorf("data (a key taken out of Git must go):\n%s", diff)
 	}
-	if fields := string(live.GetManagedFields()[0].FieldsV1.Raw); strings.Contains(fields, "stringData") {
+	if fields := live.GetManagedFields()[0].FieldsV1.GetRawString(); strings.Contains(fields, "stringData") {
 		t.Errorf("we own %s", fields)
 	}
 }

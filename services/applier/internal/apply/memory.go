@@ -73,7 +73,7 @@ func hashFields(entry metav1.ManagedFieldsEntry, ignored *fieldpath.Set) string 
 	h := sha256.New()
 	h.Write([]byte(entry.APIVersion + "\n"))
 	if entry.FieldsV1 != nil {
-		h.Write(unescape(without(entry.FieldsV1.Raw, ignored)))
+		h.Write(unescape(without(entry.FieldsV1.GetRawBytes(), ignored)))
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	pathvalidation "k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -86,10 +86,10 @@ func checkNames(gvk schema.GroupVersionKind, id inventory.ID) error {
 	if id.Name == "" {
 		return malformedf("metadata.name is missing")
 	}
-	if problems := pathvalidation.IsValidPathSegmentName(id.Name); len(problems) > 0 {
+	if problems := content.IsPathSegmentName(id.Name); len(problems) > 0 {
 		return malformedf("metadata.name %s", strings.Join(problems, ", "))
 	}
-	if problems := pathvalidation.IsValidPathSegmentName(id.Namespace); len(problems) > 0 {
+	if problems := content.IsPathSegmentName(id.Namespace); len(problems) > 0 {
 		return malformedf("metadata.namespace %s", strings.Join(problems, ", "))
 	}
 	return nil

@@ -138,3 +138,44 @@ func (w *world) secret(name, key, value string) {
 		w.Fatal(err)
 	}
 }
+
+func TestChainInTheWrongOrder(t *testing.T) {
+	w := newWorld(t)
+	names := []string{"e", "d", "c", "b", "a"}
+	for i, name := range names {
+		w.create(name, func(k *kustomizev1.Kustomization) {
+			if i+1 < len(names) {
+				k.Spec.DependsOn = []kustomizev1.DependencyReference{{Name: names[i+1]}}
+			}
+		})
+	}
+	started := time.Now()
+	for _, name := range names {
+		w.push(name, "main@sha1:1", configMap(name, "1"))
+	}
+	w.untilReady("e", "main@sha1:1", metav1.ConditionTrue)
+	t.Logf("chain of 5: %s", time.Since(started))
+	if took := time.Since(started); took > 2*time.Second {
+		t.Errorf("the chain took %s", took)
+	}
+}
+
+func TestSecondReplicaSeesAndRepairsTheSame(t *testing.T) {
+	w := newWorld(t)
+	w.start(nil)
+	w.create("app")
+	w.push("app", "main@sha1:1", configMap("a", "good")+configMap("b", "good"))
+	w.untilReady("app", "main@sha1:1", metav1.ConditionTrue)
+	for range 5 {
+		w.untilWatched("app")
+		w.patch(w.configMap("a"), `{"data":{"key":"bad"}}`)
+		w.until("the edit is repaired", func() bool { return w.configMap("a").Data["key"] == "good" })
+	}
+	w.untilWatched("app")
+	time.Sleep(600 * time.Millisecond) // four times as long as the watch waits before it looks
+	before := w.runs("app")
+	time.Sleep(600 * time.Millisecond)
+	if w.runs("app") != before {
+		t.Error("two replicas keep each other awake")
+	}
+}

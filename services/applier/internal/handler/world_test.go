@@ -94,13 +94,13 @@ func (r *requests) forget() {
 type renderer struct {
 	world *world
 	mu    sync.Mutex
-	made  map[types.NamespacedName]made2
+	made  map[types.NamespacedName]manifests
 }
 
 // hint is what tests wake with.
 var hint = stage.Hint{Cause: "test"}
 
-type made2 struct{ revision, docs string }
+type manifests struct{ revision, docs string }
 
 func (r *renderer) Run(ctx context.Context, run *stage.Run) (stage.Result, error) {
 	r.mu.Lock()
@@ -238,7 +238,9 @@ func (w *world) start(change []func(*Applier)) {
 		Objects: mine, Backoff: Backoff, Map: w.applier.Woken, Pace: stage.Pace{Burst: 100, Every: 10 * time.Millisecond},
 		Facts: []string{bus.FactManifestsRendered, bus.FactRenderFailed, bus.FactApplied, bus.FactHealthChanged},
 	})
-	w.renderer = &renderer{world: w, made: map[types.NamespacedName]made2{}}
+	if w.renderer == nil {
+		w.renderer = &renderer{world: w, made: map[types.NamespacedName]manifests{}}
+	}
 	render := stage.New(rt, state.StageRender, w.renderer, stage.Options{Pace: stage.Pace{Burst: 1000, Every: time.Millisecond}})
 	if err := kc.Watch(ctx, &kustomizev1.Kustomization{}, kube.KustomizationHandled, Deletions{w.stage}); err != nil {
 		w.Fatal(err)
@@ -306,7 +308,7 @@ func (w *world) create(name string, change ...func(*kustomizev1.Kustomization)) 
 func (w *world) push(name, revision, docs string) {
 	w.Helper()
 	w.renderer.mu.Lock()
-	w.renderer.made[w.key(name)] = made2{revision, docs}
+	w.renderer.made[w.key(name)] = manifests{revision, docs}
 	w.renderer.mu.Unlock()
 	if err := stage.Wake(w.Context(), w.bus, state.StageRender, w.key(name), stage.Hint{Cause: "push"}); err != nil {
 		w.Fatal(err)

@@ -290,8 +290,7 @@ func TestRedirects(t *testing.T) {
 	wantError(t, w.try(file.URL+"/app.git", nil), ErrRedirect)
 	signIn := redirecting(t, http.StatusFound, func(path string) string { return "/users/sign_in" })
 	wantError(t, w.try(signIn.URL+"/app.git", nil), ErrRedirect, "login page")
-	var tls *httptest.Server
-	tls = httptest.NewTLSServer(http.HandlerFunc(func(writer http.ResponseWriter, r *http.Request) {
+	tls := httptest.NewTLSServer(http.HandlerFunc(func(writer http.ResponseWriter, r *http.Request) {
 		http.Redirect(writer, r, base+r.URL.String(), http.StatusFound)
 	}))
 	defer tls.Close()

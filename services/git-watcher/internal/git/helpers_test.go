@@ -150,12 +150,6 @@ func (w *world) do(err error) {
 	}
 }
 
-func must[V any](w *world, value V, err error) V {
-	w.Helper()
-	w.do(err)
-	return value
-}
-
 func wantError(t *testing.T, err, kind error, words ...string) {
 	t.Helper()
 	if !errors.Is(err, kind) {

@@ -1,0 +1,113 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluice-cd/sluice/deploy/crds"
+	"github.com/sluice-cd/sluice/tools/bench/internal/workload"
+)
+
+// installCRDs installs the custom resource definitions and returns when they are served.
+func (l *Lab) installCRDs(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	all, err := crds.All()
+	if err != nil {
+		return err
+	}
+	for _, crd := range all {
+		if err := l.Client.Create(ctx, crd); err != nil {
+			return fmt.Errorf("install %s: %w", crd.Name, err)
+		}
+	}
+	for _, crd := range all {
+		if err := l.awaitEstablished(ctx, crd); err != nil {
+			return fmt.Errorf("install %s: %w", crd.Name, err)
+		}
+	}
+	return nil
+}
+
+func (l *Lab) awaitEstablished(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if err := l.Client.Get(ctx, client.ObjectKeyFromObject(crd), crd); err != nil {
+			return err
+		}
+		for _, c := range crd.Status.Conditions {
+			if c.Type == apiextensionsv1.Established && c.Status == apiextensionsv1.ConditionTrue {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// FloorNamespace is where the objects of an application are applied by bare workers.
+func FloorNamespace(i int) string { return fmt.Sprintf("floor-%04d", i) }
+
+func (l *Lab) makeNamespaces(ctx context.Context) error {
+	names := []string{workload.FleetNamespace}
+	for i := range l.Options.Apps {
+		names = append(names, workload.AppName(i), FloorNamespace(i))
+	}
+	return l.MakeNamespaces(ctx, names...)
+}
+
+// MakeNamespaces makes namespaces, many at once.
+func (l *Lab) MakeNamespaces(ctx context.Context, names ...string) error {
+	objects := make([]client.Object, len(names))
+	for i, name := range names {
+		objects[i] = &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	}
+	return l.Create(ctx, objects...)
+}
+
+// Create creates objects, many at once.
+func (l *Lab) Create(ctx context.Context, objects ...client.Object) error {
+	return each(objects, func(o client.Object) error {
+		if err := l.Client.Create(ctx, o); err != nil {
+			return fmt.Errorf("create %s: %w", o.GetName(), err)
+		}
+		return nil
+	})
+}
+
+// workers is how many requests the benchmark has under way when it makes many objects.
+const workers = 16
+
+// each calls do for all objects and returns the first error.
+func each[T any](all []T, do func(T) error) error {
+	queue := make(chan T)
+	failed := make(chan error, len(all))
+	var wg sync.WaitGroup
+	for range min(workers, len(all)) {
+		wg.Go(func() {
+			for one := range queue {
+				if err := do(one); err != nil {
+					failed <- err
+				}
+			}
+		})
+	}
+	for _, one := range all {
+		queue <- one
+	}
+	close(queue)
+	wg.Wait()
+	close(failed)
+	return <-failed
+}

@@ -1,0 +1,75 @@
+package rows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	"github.com/fluxcd/pkg/apis/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluice-cd/sluice/tools/bench/internal/lab"
+	"github.com/sluice-cd/sluice/tools/bench/internal/report"
+	"github.com/sluice-cd/sluice/tools/bench/internal/workload"
+)
+
+// sickApps is how many applications never become healthy.
+const sickApps = 10
+
+// sick adds applications that wait for Deployments which nothing makes available, and measures the others as changeOne does.
+func (b *Bench) sick(ctx context.Context) ([]*report.Row, error) {
+	row := &report.Row{Name: fmt.Sprintf("%d sick applications with wait: push → object of a healthy one changed", sickApps), Of: "pushes", Target: "≤ 1.1 × without them"}
+	names := make([]string, sickApps)
+	for i := range names {
+		names[i] = fmt.Sprintf("sick-%02d", i)
+	}
+	if err := b.Lab.MakeNamespaces(ctx, names...); err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		k := workload.Kustomization(name, workload.PlainPath, b.Lab.Options.Interval)
+		k.Spec.TargetNamespace, k.Spec.Wait, k.Spec.Timeout = name, true, &metav1.Duration{Duration: 5 * time.Minute}
+		if err := b.Lab.Create(ctx, k); err != nil {
+			return nil, err
+		}
+	}
+	served, err := b.servesWait(ctx, names)
+	if err != nil || !served {
+		row.Note = "not served: spec.wait"
+		return []*report.Row{row}, err
+	}
+	return b.besideSick(ctx, row)
+}
+
+// servesWait says whether the sick applications are waited for, or refused.
+func (b *Bench) servesWait(ctx context.Context, names []string) (bool, error) {
+	refused := false
+	_, err := b.Lab.Apps.Expect(names, func(_ string, k *kustomizev1.Kustomization) bool {
+		c := workload.Condition(k, meta.ReadyCondition)
+		refused = refused || c != nil && strings.Contains(c.Message, "not served")
+		return refused || k.Status.LastAttemptedRevision != "" && k.Status.Inventory != nil
+	}).Within(ctx, b.Lab.Options.Timeout)
+	return !refused, err
+}
+
+func (b *Bench) besideSick(ctx context.Context, row *report.Row) ([]*report.Row, error) {
+	for range b.Options.Pushes {
+		took, _, _, err := b.changeOf(ctx, b.next())
+		var late *lab.NotWithinError
+		if errors.As(err, &late) {
+			row.Note = late.Error()
+			return []*report.Row{row}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		row.Samples = append(row.Samples, took)
+	}
+	if b.healthy > 0 {
+		row.Note = fmt.Sprintf("%.2f × the median without them", float64(row.Quantile(0.5))/float64(b.healthy))
+	}
+	return []*report.Row{row}, nil
+}
