@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 	"strings"
@@ -112,8 +113,8 @@ func without(raw []byte, ignored *fieldpath.Set) []byte {
 	if ignored == nil {
 		return raw
 	}
-	fields, err := fieldsOf(metav1.ManagedFieldsEntry{FieldsV1: &metav1.FieldsV1{Raw: raw}})
-	if err != nil {
+	fields := &fieldpath.Set{}
+	if err := fields.FromJSON(bytes.NewReader(raw)); err != nil {
 		return raw
 	}
 	rest, err := fields.RecursiveDifference(ignored).ToJSON()

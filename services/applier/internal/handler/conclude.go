@@ -28,7 +28,6 @@ func (a *Applier) conclude(ctx context.Context, j *job, applied, pruned []apply.
 			return a.failed(ctx, j, err)
 		}
 	}
-	a.follow(j.k)
 	if j.known.Health == healthUnasked || !j.isApplied() || len(changes(applied, pruned)) > 0 {
 		j.known.Health, j.known.HealthSince = healthUnasked, time.Now()
 	}

@@ -200,7 +200,8 @@ func (a *Applier) act(ctx context.Context, j *job) (stage.Result, error) {
 		return a.conclude(ctx, j, nil, nil)
 	}
 	if wait := j.patience(); wait > 0 {
-		return stage.Result{Next: wait, Exact: true}, j.run.Keep(j.known)
+		_, err := a.conclude(ctx, j, nil, nil) // the revision goes on meanwhile
+		return stage.Result{Next: wait, Exact: true}, err
 	}
 	if err := a.checkSpec(ctx, j); err != nil {
 		return a.failed(ctx, j, err)

@@ -168,13 +168,10 @@ func (a *Applier) judge(ctx context.Context, j *job) (v verdict, polled bool, er
 // healthNews says whether the watch sees another health than the record says, as far as that matters: once healthy, what rolls on or
 // is scaled stays healthy until it fails.
 func (a *Applier) healthNews(k *kustomizev1.Kustomization, known *applied, objects inventory.Inventory) bool {
-	if !asksForHealth(k) || known.Health == healthUnasked {
+	if !asksForHealth(k) || known.Health == healthUnasked || a.live == nil {
 		return false
 	}
-	exprs, err := health.Compile(k.Spec.HealthCheckExprs)
-	if err != nil {
-		return false
-	}
+	exprs := a.live.Exprs(client.ObjectKeyFromObject(k))
 	v, err := assess(k, known, objects, exprs, a.watched(k))
 	if err != nil || v.unseen {
 		return false

@@ -72,6 +72,14 @@ func (e Expressions) find(kind schema.GroupKind) *rule {
 // Has reports whether there is a rule for a kind.
 func (e Expressions) Has(kind schema.GroupKind) bool { return e.find(kind) != nil }
 
+// explain says what is wrong with an expression, but for Secrets, of which errors could quote values.
+func explain(u *unstructured.Unstructured, err error) string {
+	if u.GetKind() == "Secret" && u.GroupVersionKind().Group == "" {
+		return "the expression cannot be evaluated"
+	}
+	return clip(err.Error())
+}
+
 // maxEvaluation bounds the time of one expression: objects come from others.
 const maxEvaluation = 200 * time.Millisecond
 
@@ -87,7 +95,7 @@ func (r *rule) evaluate(u *unstructured.Unstructured) Health {
 	for _, s := range r.steps {
 		yes, err := s.expr.Bool(ctx, u.Object)
 		if err != nil {
-			return Health{Status: status.UnknownStatus, Message: clip(err.Error())}
+			return Health{Status: status.UnknownStatus, Message: explain(u, err)}
 		}
 		if yes {
 			return Health{Status: s.status, Message: "by expression"}

@@ -231,6 +231,11 @@ func (w *Watcher) filled(s scope) {
 	}
 }
 
+// Exprs returns the health expressions of an owner that is followed.
+func (w *Watcher) Exprs(owner types.NamespacedName) health.Expressions {
+	return w.interest(owner).Exprs
+}
+
 // interest returns what is followed for an owner.
 func (w *Watcher) interest(owner types.NamespacedName) Interest {
 	w.mu.Lock()
