@@ -36,6 +36,11 @@ func MarkProgressing(conditions *[]metav1.Condition, generation int64, message s
 	set(conditions, meta.ReadyCondition, metav1.ConditionUnknown, generation, meta.ProgressingReason, message)
 }
 
+// SetCondition sets any condition.
+func SetCondition(conditions *[]metav1.Condition, kind string, status metav1.ConditionStatus, generation int64, reason, message string) {
+	set(conditions, kind, status, generation, reason, message)
+}
+
 func set(conditions *[]metav1.Condition, kind string, status metav1.ConditionStatus, generation int64, reason, message string) {
 	apimeta.SetStatusCondition(conditions, metav1.Condition{
 		Type: kind, Status: status, ObservedGeneration: generation, Reason: reason, Message: clip(message, maxMessage),

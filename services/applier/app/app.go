@@ -3,6 +3,7 @@ package app
 
 import (
 	"context"
+	"sync"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 
@@ -41,21 +42,29 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 		Engines:              handler.NewEngines(env.Cluster.Config, c.Requests),
 		DefaultAccount:       c.DefaultServiceAccount,
 		NoCrossNamespaceRefs: env.NoCrossNamespaceRefs,
+		PruneGuard:           handler.PruneGuard{Off: !c.PruneGuard, Share: c.PruneGuardShare},
 	}
 	if err := kube.IndexDependencies(ctx, env.Cluster); err != nil {
 		return err
 	}
 	applications := stage.New(env.Stages, state.StageApply, h, stage.Options{
 		Slots: c.Concurrency, Objects: env.Cluster.Kustomizations, Backoff: handler.Backoff,
-		Facts: []string{bus.FactManifestsRendered, bus.FactRenderFailed, bus.FactApplied}, Map: h.Woken,
+		Facts: []string{bus.FactManifestsRendered, bus.FactRenderFailed, bus.FactApplied, bus.FactHealthChanged}, Map: h.Woken,
 	})
 	if err := env.Cluster.Watch(ctx, &kustomizev1.Kustomization{}, kube.KustomizationHandled, handler.Deletions{Waker: applications}); err != nil {
+		return err
+	}
+	objects, err := h.FollowObjects(ctx, env.Log, applications)
+	if err != nil {
 		return err
 	}
 	if err := env.StartCache(ctx); err != nil {
 		return err
 	}
 	env.Ready()
+	var all sync.WaitGroup
+	defer all.Wait()
+	all.Go(func() { objects.Run(ctx) })
 	applications.Run(ctx)
 	return nil
 }

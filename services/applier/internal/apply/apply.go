@@ -27,6 +27,7 @@ func (e *Engine) Apply(ctx context.Context, set []*unstructured.Unstructured, o 
 	if err != nil {
 		return result, err
 	}
+	r.settleAll(objects)
 	left := len(objects)
 	for _, class := range order.Group(objects, func(d *desired) schema.GroupKind { return d.gvk.GroupKind() }) {
 		left -= len(class)
@@ -45,12 +46,19 @@ func (e *Engine) Apply(ctx context.Context, set []*unstructured.Unstructured, o 
 	return result, nil
 }
 
+// settleAll marks the objects of which the caller knows that there is nothing to do.
+func (r *run) settleAll(objects []*desired) {
+	for _, d := range objects {
+		d.settled = r.options.Settled != nil && d.missing == nil && d.policy.paused == "" && r.options.Settled(d.id, d.digest)
+	}
+}
+
 // prepare makes what is to be sent of the whole set, and finds where each object goes.
 func (r *run) prepare(set []*unstructured.Unstructured) ([]*desired, error) {
 	var failures Failures
 	objects := make([]*desired, 0, len(set))
 	for _, u := range set {
-		d, err := prepare(u, r.options.Owner)
+		d, err := prepare(u, r.options)
 		var failed *ObjectError
 		if errors.As(err, &failed) {
 			failures.Objects = append(failures.Objects, failed)
@@ -104,7 +112,7 @@ func (r *run) find(d *desired) error {
 // awaitAll waits for the definitions that the objects of a class are instances of.
 func (r *run) awaitAll(ctx context.Context, class []*desired) {
 	for _, d := range class {
-		if d.definition != nil {
+		if d.definition != nil && !d.settled {
 			r.await(ctx, d.definition)
 		}
 	}

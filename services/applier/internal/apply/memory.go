@@ -1,13 +1,17 @@
 package apply
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
 	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/sluice-cd/sluice/services/applier/internal/inventory"
 )
@@ -33,35 +37,54 @@ type Seen struct {
 }
 
 // see reads out of an object's metadata what the next visit will need.
-func see(meta *metav1.PartialObjectMetadata, manager string) Seen {
+func see(meta *metav1.PartialObjectMetadata, kind schema.GroupKind, manager string, ignore []IgnoreRule) Seen {
 	s := Seen{
 		UID:             meta.UID,
 		ResourceVersion: meta.ResourceVersion,
 		policy:          policyOf(meta.Labels, meta.Annotations),
 	}
+	s.OwnFields, s.OwnTime = Own(meta, kind, manager, ignore)
 	for _, entry := range meta.ManagedFields {
-		switch {
-		case isOwn(entry, manager):
-			s.OwnFields = hashFields(entry)
-			if entry.Time != nil {
-				s.OwnTime = entry.Time.Time
-			}
-		case isForeign(entry, manager):
-			s.foreign = true
-		}
+		s.foreign = s.foreign || isForeign(entry, manager)
 	}
 	return s
 }
 
+// Own returns a hash of the fields of an object that a manager owns by applying, but for those that are left to others, and when it
+// last changed one. Both are empty if it owns none.
+func Own(meta *metav1.PartialObjectMetadata, kind schema.GroupKind, manager string, ignore []IgnoreRule) (fields string, at time.Time) {
+	for _, entry := range meta.ManagedFields {
+		if !isOwn(entry, manager) {
+			continue
+		}
+		if entry.Time != nil {
+			at = entry.Time.Time
+		}
+		version := entry.APIVersion[strings.LastIndex(entry.APIVersion, "/")+1:]
+		return hashFields(entry, ignoredFields(ignore, meta, kind, version)), at
+	}
+	return "", time.Time{}
+}
+
 // hashFields hashes an entry's version and fields. The API server writes the fields of an entry
-// sorted and without spaces, so equal fields are equal bytes.
-func hashFields(entry metav1.ManagedFieldsEntry) string {
+// sorted and without spaces, so equal fields are equal bytes, but for characters that only some of
+// its encoders escape.
+func hashFields(entry metav1.ManagedFieldsEntry, ignored *fieldpath.Set) string {
 	h := sha256.New()
 	h.Write([]byte(entry.APIVersion + "\n"))
 	if entry.FieldsV1 != nil {
-		h.Write(entry.FieldsV1.GetRawBytes())
+		h.Write(unescape(without(entry.FieldsV1.GetRawBytes(), ignored)))
 	}
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+var escapes = strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&", `\u2028`, "\u2028", `\u2029`, "\u2029")
+
+func unescape(raw []byte) []byte {
+	if !bytes.Contains(raw, []byte(`\u`)) {
+		return raw
+	}
+	return []byte(escapes.Replace(string(raw)))
 }
 
 // memory keeps what was seen of the objects visited last. It is bounded by having two generations:

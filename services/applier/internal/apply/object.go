@@ -20,6 +20,8 @@ type attempt struct {
 	// taken from memory, managedFields is what it was seen with.
 	live          *Seen
 	managedFields []metav1.ManagedFieldsEntry
+	// whole is the live object, where fields of it are left to others.
+	whole map[string]any
 	// known says that live is how the object was when it was last looked at. If not, it is to be
 	// looked at.
 	known bool
@@ -44,6 +46,8 @@ func (r *run) applyObject(ctx context.Context, d *desired) (Change, error) {
 	switch {
 	case d.policy.paused != "":
 		return a.change(Skipped, "in Git "+d.policy.paused), nil
+	case d.settled:
+		return a.change(Unchanged, ""), nil
 	case d.definition != nil && !d.definition.established:
 		return Change{}, d.definition.waiting()
 	case d.missing != nil:
@@ -70,6 +74,9 @@ func (a *attempt) recall() {
 	}
 	a.before = seen.ResourceVersion
 	a.restless = seen.restless
+	if len(a.ignored) > 0 {
+		return // The values of the fields that are left to others have to be seen.
+	}
 	if !seen.restless && !seen.foreign && seen.policy.paused == "" && !a.policy.ifNotPresent {
 		a.live, a.known = &seen, true
 	}
@@ -77,7 +84,11 @@ func (a *attempt) recall() {
 
 // look reads the live object's metadata.
 func (a *attempt) look(ctx context.Context) error {
-	answer, err := a.engine.client.get(ctx, a.at)
+	read := a.engine.client.get
+	if len(a.ignored) > 0 {
+		read = a.engine.client.getWhole
+	}
+	answer, err := read(ctx, a.at)
 	switch {
 	case apierrors.IsNotFound(err) && !isUnserved(err):
 		a.live, a.known = nil, true
@@ -86,6 +97,11 @@ func (a *attempt) look(ctx context.Context) error {
 		return err
 	}
 	a.observe(answer)
+	if len(a.ignored) > 0 {
+		if a.whole, err = parseWhole(answer.raw); err != nil {
+			return err
+		}
+	}
 	if a.tries == 0 && a.live.ResourceVersion == a.before {
 		a.restless = false
 	}
@@ -94,7 +110,7 @@ func (a *attempt) look(ctx context.Context) error {
 
 // observe takes an answer as what is known of the live object.
 func (a *attempt) observe(answer *answer) {
-	seen := see(&answer.meta, a.engine.config.FieldManager)
+	seen := see(&answer.meta, a.id.GroupKind(), a.engine.config.FieldManager, a.options.Ignore)
 	a.live, a.known, a.managedFields = &seen, true, answer.meta.ManagedFields
 }
 
@@ -150,7 +166,11 @@ func (a *attempt) send(ctx context.Context) (*answer, error) {
 	if a.live != nil && a.tries < maxTries {
 		precondition = a.live.ResourceVersion
 	}
-	body, err := a.body(precondition)
+	write := a.body
+	if a.live != nil && len(a.ignored) > 0 {
+		precondition, write = a.live.ResourceVersion, a.bodyOver // never without: values of others are in it
+	}
+	body, err := write(precondition)
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,10 @@ type desired struct {
 	metadata map[string]any
 	digest   string
 	policy   policy
+	// ignored are the pointers to the fields that are left to others once the object is there.
+	ignored []pointer
+	// settled says that the object is known to be as it was last applied.
+	settled bool
 	// at is where the object lives, and missing is why that is not known.
 	at      target
 	missing error
@@ -41,16 +45,16 @@ var setByServer = []string{
 
 // prepare checks an object of a rendered set and makes what will be sent, without status, without
 // what only the API server sets, and with the owner's labels. The error is an *ObjectError.
-func prepare(u *unstructured.Unstructured, owner Owner) (*desired, error) {
+func prepare(u *unstructured.Unstructured, o Options) (*desired, error) {
 	id := inventory.Of(u)
 	d := &desired{id: id, gvk: u.GroupVersionKind()}
-	if err := d.copy(u, owner); err != nil {
+	if err := d.copy(u, o); err != nil {
 		return nil, failure(id, "read", err)
 	}
 	return d, nil
 }
 
-func (d *desired) copy(u *unstructured.Unstructured, owner Owner) error {
+func (d *desired) copy(u *unstructured.Unstructured, o Options) error {
 	if err := checkNames(d.gvk, d.id); err != nil {
 		return err
 	}
@@ -69,7 +73,8 @@ func (d *desired) copy(u *unstructured.Unstructured, owner Owner) error {
 	d.policy = policyOf(labels, annotations)
 	d.object, d.metadata = maps.Clone(u.Object), maps.Clone(metadata)
 	d.object["metadata"] = d.metadata
-	d.clean(labels, annotations, owner)
+	d.clean(labels, annotations, o.Owner)
+	d.ignored = ignoredIn(o.Ignore, d.id, d.gvk.Version, labels, annotations)
 	return d.sum()
 }
 
@@ -140,8 +145,16 @@ func setTexts(metadata map[string]any, field string, m map[string]string) {
 	metadata[field] = out
 }
 
+// sum digests what is sent but for the fields that are left to others: those are no reason to send it.
 func (d *desired) sum() error {
-	body, err := json.Marshal(d.object)
+	object := d.object
+	if len(d.ignored) > 0 {
+		object = deepCopy(object)
+		for _, p := range d.ignored {
+			p.remove(object)
+		}
+	}
+	body, err := json.Marshal(object)
 	if err != nil {
 		return malformedf("cannot be written as JSON (%T)", err)
 	}
@@ -157,6 +170,17 @@ func (d *desired) body(resourceVersion string) ([]byte, error) {
 		d.metadata["resourceVersion"] = resourceVersion
 	}
 	return json.Marshal(d.object)
+}
+
+// bodyOver returns what to send to an object of which some fields are left to others.
+func (a *attempt) bodyOver(resourceVersion string) ([]byte, error) {
+	object := a.adopt()
+	metadata, ok := object["metadata"].(map[string]any)
+	if !ok {
+		return nil, malformedf("metadata is not a map")
+	}
+	metadata["resourceVersion"] = resourceVersion
+	return json.Marshal(object)
 }
 
 // settle sets where the object lives.

@@ -168,7 +168,7 @@ func TestPruneLeavesWhatIsBeingDeleted(t *testing.T) {
 // wantLeft compares how many objects of an inventory exist, and how many of them are being deleted.
 func (f *fixture) wantLeft(inv inventory.Inventory, existing, terminating int) {
 	f.Helper()
-	if left, err := f.Existing(f.Context(), inv); err != nil || left.Len() != existing {
+	if left, err := f.filter(f.Context(), inv, func(*answer) bool { return true }); err != nil || left.Len() != existing {
 		f.Errorf("%d exist, %v; want %d", left.Len(), err, existing)
 	}
 	if left, err := f.Terminating(f.Context(), inv); err != nil || left.Len() != terminating {

@@ -20,6 +20,12 @@ type Options struct {
 	// Guard is called before every request that changes something, from several goroutines at once.
 	// Its error stops the run. Nil guards nothing.
 	Guard func() error
+	// Settled is asked before an object is worked on, with the digest of what would be sent. If it
+	// knows for sure that the object is in the cluster as that was last applied, it says so, and the
+	// object is reported as unchanged without a request. Nil knows nothing.
+	Settled func(id inventory.ID, digest string) bool
+	// Ignore are the fields that are left to others.
+	Ignore []IgnoreRule
 }
 
 // Owner is a Kustomization. Its labels are on every object it applies.

@@ -17,10 +17,16 @@ type Config struct {
 	Requests int
 	// DefaultServiceAccount is impersonated for Kustomizations that name none; empty for applier's own rights.
 	DefaultServiceAccount string
+	// PruneGuard holds prunes that take away much or precious things until they are acknowledged.
+	PruneGuard bool
+	// PruneGuardShare is the share of an inventory, 0 to 1, above which a prune is much; 1 for never.
+	PruneGuardShare float64
 }
 
 // Default returns the settings for a pod; SealKeyFile must be added.
-func Default() Config { return Config{Concurrency: 16, Requests: 32} }
+func Default() Config {
+	return Config{Concurrency: 16, Requests: 32, PruneGuard: true, PruneGuardShare: 0.3}
+}
 
 // AddFlags defines a flag for each setting.
 func (c *Config) AddFlags(f *pflag.FlagSet) {
@@ -28,6 +34,8 @@ func (c *Config) AddFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "applications applied at once")
 	f.IntVar(&c.Requests, "requests", c.Requests, "requests to the API server under way at once")
 	f.StringVar(&c.DefaultServiceAccount, "default-service-account", c.DefaultServiceAccount, "service account to impersonate where a Kustomization names none")
+	f.BoolVar(&c.PruneGuard, "prune-guard", c.PruneGuard, "hold a prune of much, of Namespaces, CRDs or PersistentVolumeClaims, or of everything, until it is acknowledged")
+	f.Float64Var(&c.PruneGuardShare, "prune-guard-share", c.PruneGuardShare, "share of at least 10 objects above which a prune is held, 0 to 1")
 }
 
 // Validate says what is wrong, by flag.
@@ -37,6 +45,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Concurrency < 1 || c.Requests < 1 {
 		return fmt.Errorf("--concurrency and --requests: want at least 1")
+	}
+	if c.PruneGuardShare < 0 || c.PruneGuardShare > 1 {
+		return fmt.Errorf("--prune-guard-share: want 0 to 1")
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/state"
 	"github.com/sluice-cd/sluice/services/applier/internal/apply"
 	"github.com/sluice-cd/sluice/services/applier/internal/inventory"
+	"github.com/sluice-cd/sluice/services/applier/internal/live"
 )
 
 // pendingDelay is when to come back for objects that wait for their definition.
@@ -34,12 +35,18 @@ func (a *Applier) apply(ctx context.Context, j *job) (stage.Result, error) {
 	if err := a.begin(ctx, j, old, set); err != nil {
 		return stage.Result{}, err
 	}
-	engine, err := a.Engines.For(a.identity(j.k))
+	engine, err := a.engine(ctx, j.k)
 	if err != nil {
-		return stage.Result{}, err
+		return a.failed(ctx, j, err)
 	}
-	options := apply.Options{Owner: apply.Owner{Name: j.k.Name, Namespace: j.k.Namespace}, Force: j.k.Spec.Force, Guard: j.run.Guard}
+	if remote := j.k.Spec.KubeConfig != nil; remote != j.known.Remote {
+		j.known.Objects, j.known.Remote = live.Memo{}, remote // what was seen there says nothing here
+	}
+	options := apply.Options{
+		Owner: apply.Owner{Name: j.k.Name, Namespace: j.k.Namespace}, Force: j.k.Spec.Force, Guard: j.run.Guard, Settled: a.settled(j), Ignore: j.ignore,
+	}
 	result, err := engine.Apply(ctx, set, options)
+	a.remember(j, result.Changes)
 	j.k.Status.LastAttemptedRevision = j.rendered.SourceRevision
 	if err != nil {
 		j.k.Status.Inventory = old.Union(result.Inventory).ToStatus()
@@ -50,16 +57,27 @@ func (a *Applier) apply(ctx context.Context, j *job) (stage.Result, error) {
 		return a.pending(ctx, j, result)
 	}
 	if !j.k.Spec.Prune {
-		j.k.Status.Inventory = result.Inventory.ToStatus()
-		return a.succeeded(ctx, j, result.Changes, nil)
+		return a.applied(ctx, j, result, nil)
+	}
+	if held := a.holdPrune(j, old, result.Inventory); held != nil {
+		j.k.Status.Inventory = old.Union(result.Inventory).ToStatus()
+		return a.held(ctx, j, held, result)
 	}
 	pruned, err := engine.Prune(ctx, old, result.Inventory, options)
+	a.remember(j, pruned.Changes)
 	if err != nil {
 		j.k.Status.Inventory = result.Inventory.Union(pruned.Remaining).ToStatus()
 		return a.applyFailed(ctx, j, meta.PruneFailedReason, append(result.Changed(), pruned.Changes...), err)
 	}
+	return a.applied(ctx, j, result, pruned.Changes)
+}
+
+// applied concludes a run in which all objects of the set were applied.
+func (a *Applier) applied(ctx context.Context, j *job, result *apply.Result, pruned []apply.Change) (stage.Result, error) {
 	j.k.Status.Inventory = result.Inventory.ToStatus()
-	return a.succeeded(ctx, j, result.Changes, pruned.Changes)
+	a.follow(j.k)
+	j.known.At = time.Now()
+	return a.conclude(ctx, j, result.Changes, pruned)
 }
 
 // loadSet opens the sealed set. When the bus lost it, the renderer is asked to make it again.

@@ -8,6 +8,9 @@ import (
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/stage"
@@ -22,9 +25,10 @@ func (a *Applier) finalize(ctx context.Context, j *job) (stage.Result, error) {
 		return stage.Result{Gone: true}, nil
 	}
 	if prunesWhenDeleted(j.k) {
-		gone, err := a.pruneAll(ctx, j)
+		gone, err := a.pruneDeleted(ctx, j)
 		if err != nil {
-			return stage.Result{}, err
+			a.Events.Warning(j.k, j.k.Status.LastAppliedRevision, meta.PruneFailedReason, err.Error())
+			return stage.Result{}, fmt.Errorf("prune deleted kustomization: %w", err)
 		}
 		if !gone {
 			return stage.Result{Next: time.Second, Exact: true}, nil
@@ -46,10 +50,42 @@ func prunesWhenDeleted(k *kustomizev1.Kustomization) bool {
 	switch k.GetDeletionPolicy() {
 	case kustomizev1.DeletionPolicyOrphan:
 		return false
-	case kustomizev1.DeletionPolicyDelete:
+	case kustomizev1.DeletionPolicyDelete, kustomizev1.DeletionPolicyWaitForTermination:
 		return true
 	}
 	return k.Spec.Prune
+}
+
+// pruneDeleted deletes the objects of a deleted Kustomization and says whether it may go. It may also when its objects do not go in
+// time, and when nobody is left as whom they could be deleted.
+func (a *Applier) pruneDeleted(ctx context.Context, j *job) (gone bool, err error) {
+	missing, err := a.accountMissing(ctx, j.k)
+	if err != nil {
+		return false, err
+	}
+	if missing {
+		a.Events.Warning(j.k, j.k.Status.LastAppliedRevision, meta.PruneFailedReason, "objects are left in the cluster: the service account to delete them with is gone")
+		return true, nil
+	}
+	gone, err = a.pruneAll(ctx, j)
+	if err == nil && !gone && time.Since(j.k.DeletionTimestamp.Time) > a.timeoutOf(j.k) {
+		a.Events.Warning(j.k, j.k.Status.LastAppliedRevision, meta.PruneFailedReason, "objects are still being deleted, and are not waited for any longer")
+		return true, nil
+	}
+	return gone, err
+}
+
+// accountMissing says whether the service account to impersonate in this cluster does not exist.
+func (a *Applier) accountMissing(ctx context.Context, k *kustomizev1.Kustomization) (bool, error) {
+	name := a.account(k)
+	if name == "" || k.Spec.KubeConfig != nil {
+		return false, nil
+	}
+	err := a.Cluster.Client.Get(ctx, types.NamespacedName{Namespace: k.Namespace, Name: name}, &corev1.ServiceAccount{})
+	if apierrors.IsNotFound(err) {
+		return true, nil
+	}
+	return false, err
 }
 
 // pruneAll deletes everything that may be in the cluster because of the Kustomization, and says whether no more is to be waited for.
@@ -58,14 +94,13 @@ func (a *Applier) pruneAll(ctx context.Context, j *job) (gone bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	engine, err := a.Engines.For(a.identity(j.k))
+	engine, err := a.engine(ctx, j.k)
 	if err != nil {
 		return false, err
 	}
 	result, err := engine.Prune(ctx, old, inventory.Inventory{}, apply.Options{Owner: apply.Owner{Name: j.k.Name, Namespace: j.k.Namespace}, Guard: j.run.Guard})
 	if err != nil {
-		a.Events.Warning(j.k, j.k.Status.LastAppliedRevision, meta.PruneFailedReason, err.Error())
-		return false, fmt.Errorf("prune deleted kustomization: %w", err)
+		return false, err
 	}
 	if deleted := changes(result.Changes); len(deleted) > 0 {
 		fact := j.fact("pruned")

@@ -17,7 +17,10 @@ import (
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
 	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
+	"github.com/sluice-cd/sluice/services/applier/internal/apply"
+	"github.com/sluice-cd/sluice/services/applier/internal/health"
 	"github.com/sluice-cd/sluice/services/applier/internal/inventory"
+	"github.com/sluice-cd/sluice/services/applier/internal/live"
 )
 
 // Backoff of runs that fail for no fault of the application, such as an API server that is away.
@@ -32,6 +35,18 @@ type Applier struct {
 	Engines              *Engines
 	DefaultAccount       string
 	NoCrossNamespaceRefs bool
+	PruneGuard           PruneGuard
+
+	live *live.Watcher
+	// timeout is how long a Kustomization may take to become healthy; nil is its own.
+	timeout func(*kustomizev1.Kustomization) time.Duration
+}
+
+func (a *Applier) timeoutOf(k *kustomizev1.Kustomization) time.Duration {
+	if a.timeout != nil {
+		return a.timeout(k)
+	}
+	return k.GetTimeout()
 }
 
 // applied is what applier remembers of a Kustomization.
@@ -46,6 +61,19 @@ type applied struct {
 	Begun []kustomizev1.ResourceRef `json:"begun,omitempty"`
 	// Told is the outcome that was last told.
 	Told string `json:"told,omitempty"`
+	// Objects is what the last apply saw of each object, in the cluster that Remote says.
+	Objects live.Memo `json:"objects,omitzero"`
+	Remote  bool      `json:"remote,omitempty"`
+	// Incomplete says that the last apply did not get done, so that the next run applies whatever else holds.
+	Incomplete bool `json:"incomplete,omitempty"`
+	// Held is the plan of a prune that waits for its acknowledgement.
+	Held string `json:"held,omitempty"`
+	// Repairs of drift in a row, the last of them at RepairedAt.
+	Repairs    int       `json:"repairs,omitempty"`
+	RepairedAt time.Time `json:"repairedAt,omitzero"`
+	// Health of what was applied, and since when it was waited for.
+	Health      string    `json:"health,omitempty"`
+	HealthSince time.Time `json:"healthSince,omitzero"`
 }
 
 // Deletions passes on only the wake-ups of deleted Kustomizations: every other change reaches applier by way of a render.
@@ -58,9 +86,16 @@ func (d Deletions) Trigger(ctx context.Context, key types.NamespacedName, hint s
 	}
 }
 
-// Woken says which Kustomizations a fact wakes: the one that was rendered, or those that depend on the one that was applied.
+// Woken says which Kustomizations a fact wakes: the one that was rendered, or those that depend on the one that was applied or became
+// healthy.
 func (a *Applier) Woken(ctx context.Context, fact *factsv1.Fact) ([]types.NamespacedName, error) {
-	if bus.FactKind(fact) == bus.FactApplied {
+	switch bus.FactKind(fact) {
+	case bus.FactApplied:
+		return a.Cluster.Dependants(ctx, bus.FactObject(fact))
+	case bus.FactHealthChanged:
+		if fact.GetHealthChanged().GetTo() != factsv1.Health_HEALTH_HEALTHY {
+			return nil, nil
+		}
 		return a.Cluster.Dependants(ctx, bus.FactObject(fact))
 	}
 	return []types.NamespacedName{bus.FactObject(fact)}, nil
@@ -74,6 +109,11 @@ type job struct {
 	rendered state.Rendered
 	known    applied
 	started  time.Time
+	// drift is what the watch knows, as of the last look.
+	drift drift
+	// ignore are the compiled rules of the spec, and exprs its expressions.
+	ignore []apply.IgnoreRule
+	exprs  health.Expressions
 }
 
 // Run brings the cluster to the rendered set of one Kustomization.
@@ -96,8 +136,8 @@ func (a *Applier) bringForward(ctx context.Context, run *stage.Run) (stage.Resul
 	fresh := false
 	if a.Cluster.Cache.Get(ctx, run.Key, j.k) == nil && j.isToApply() {
 		j.before = j.k.DeepCopy()
-		if j.isCurrent() {
-			result, err := a.succeeded(ctx, j, nil, nil)
+		if a.isCurrent(j) {
+			result, err := a.conclude(ctx, j, nil, nil)
 			if !kube.IsConflict(err) && !apierrors.IsNotFound(err) {
 				return result, err
 			}
@@ -156,8 +196,12 @@ func (a *Applier) act(ctx context.Context, j *job) (stage.Result, error) {
 		return stage.Result{}, err
 	}
 	j.before = j.k.DeepCopy()
-	if j.isCurrent() {
-		return a.succeeded(ctx, j, nil, nil)
+	if a.isCurrent(j) {
+		return a.conclude(ctx, j, nil, nil)
+	}
+	if wait := j.patience(); wait > 0 {
+		_, err := a.conclude(ctx, j, nil, nil) // the revision goes on meanwhile
+		return stage.Result{Next: wait, Exact: true}, err
 	}
 	if err := a.checkSpec(ctx, j); err != nil {
 		return a.failed(ctx, j, err)
@@ -167,13 +211,6 @@ func (a *Applier) act(ctx context.Context, j *job) (stage.Result, error) {
 
 // unrenderedDelay is a safety net: the render's fact comes long before.
 const unrenderedDelay = time.Minute
-
-// isCurrent says whether this very set was applied for this spec less than about an interval ago, so that only the revision is new.
-func (j *job) isCurrent() bool {
-	age := time.Since(j.known.At)
-	return j.known.UID == j.k.UID && j.known.Set == j.rendered.Set && j.known.Generation == j.k.Generation && j.known.RequestedAt == j.rendered.RequestedAt &&
-		j.k.Status.Inventory != nil && len(j.known.Begun) == 0 && age < j.k.Spec.Interval.Duration*8/10
-}
 
 // oldInventory is everything that may be in the cluster because of this Kustomization.
 func (j *job) oldInventory() (inventory.Inventory, error) {

@@ -9,6 +9,7 @@ import (
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/stage"
@@ -20,11 +21,21 @@ type fault struct {
 	reason  string
 	message string
 	stalled bool // nothing changes before the spec does
+	patient bool // somebody has to act, which wakes the application
 	cause   error
 }
 
 func (f *fault) Error() string { return f.message }
 func (f *fault) Unwrap() error { return f.cause }
+
+// history is the reason under which an attempt to apply goes into the history; empty for what was not attempted.
+func (f *fault) history() string {
+	switch f.reason {
+	case meta.ReconciliationFailedReason, meta.PruneFailedReason:
+		return f.reason
+	}
+	return ""
+}
 
 // succeeded writes that the cluster is equal to the set, and tells of it when it is news.
 func (a *Applier) succeeded(ctx context.Context, j *job, applied, pruned []apply.Change) (stage.Result, error) {
@@ -32,27 +43,52 @@ func (a *Applier) succeeded(ctx context.Context, j *job, applied, pruned []apply
 	s := &j.k.Status
 	s.LastAppliedRevision, s.LastAttemptedRevision = j.rendered.SourceRevision, j.rendered.SourceRevision
 	kube.MarkReady(&s.Conditions, j.k.Generation, meta.ReconciliationSucceededReason, "Applied revision: "+j.rendered.SourceRevision)
-	if err := a.write(ctx, j); err != nil {
+	if err := a.write(ctx, j, meta.ReconciliationSucceededReason); err != nil {
 		return stage.Result{}, err
 	}
-	repaired := j.known.Set == j.rendered.Set && j.known.Generation == j.k.Generation && wasReady
+	if !wasReady && j.known.Health == healthUnasked {
+		j.known.Told = "" // recovered, or ready for the first time
+	}
+	if err := a.tellApplied(ctx, j, applied, pruned); err != nil {
+		return stage.Result{}, err
+	}
+	if changed := changes(applied, pruned); len(changed) > 0 || !wasReady || j.known.Generation != j.k.Generation {
+		a.successEvent(j, changed, j.isRepair() && wasReady) // a revision that changed nothing here shows in the status alone
+	}
+	j.noteApplied()
+	return stage.Result{Next: j.k.Spec.Interval.Duration}, j.run.Keep(j.known)
+}
+
+// isRepair says whether this very set was applied before, so that what changed now was drift.
+func (j *job) isRepair() bool {
+	return j.known.Set == j.rendered.Set && j.known.Generation == j.k.Generation && !j.known.Incomplete
+}
+
+// tellApplied tells what was applied and pruned, when it is news.
+func (a *Applier) tellApplied(ctx context.Context, j *job, applied, pruned []apply.Change) error {
 	told := fmt.Sprintf("ok %s %d", j.rendered.SourceRevision, j.k.Generation)
 	changed := changes(applied, pruned)
-	if j.known.Told != told || len(changed) > 0 || !wasReady {
-		if err := a.tellSuccess(ctx, j, applied, pruned, repaired); err != nil {
-			return stage.Result{}, err
-		}
-		if len(changed) > 0 || !wasReady || j.known.Generation != j.k.Generation {
-			a.successEvent(j, changed, repaired) // a revision that changed nothing here shows in the status alone
-		}
-		j.run.Log.Info("applied", "revision", j.rendered.SourceRevision, "changed", len(changed), "took", time.Since(j.started).String())
+	if j.known.Told == told && len(changed) == 0 {
+		return nil
 	}
-	if applied != nil || j.known.Set == "" {
+	if err := a.tellSuccess(ctx, j, applied, pruned, j.isRepair()); err != nil {
+		return err
+	}
+	j.run.Log.Info("applied", "revision", j.rendered.SourceRevision, "changed", len(changed), "took", time.Since(j.started).String())
+	if j.isRepair() && len(changes(applied)) > 0 {
+		j.countRepair()
+	}
+	j.known.Told = told
+	return nil
+}
+
+// noteApplied notes that the set is in the cluster for this spec.
+func (j *job) noteApplied() {
+	if !j.isApplied() {
 		j.known.At = time.Now()
 	}
 	j.known.Set, j.known.Generation, j.known.RequestedAt = j.rendered.Set, j.k.Generation, j.rendered.RequestedAt
-	j.known.Begun, j.known.Told = nil, told
-	return stage.Result{Next: j.k.Spec.Interval.Duration}, j.run.Keep(j.known)
+	j.known.Begun, j.known.Incomplete, j.known.Held = nil, false, ""
 }
 
 func isReady(k *kustomizev1.Kustomization) bool {
@@ -77,8 +113,9 @@ func changes(lists ...[]apply.Change) []apply.Change {
 	return changed
 }
 
-// write writes the status and what it answers, once more looking whether the object is in these hands.
-func (a *Applier) write(ctx context.Context, j *job) error {
+// write writes the status and what it answers, once more looking whether the object is in these hands. An outcome that has a reason
+// goes into the history, unless nothing else is to be written.
+func (a *Applier) write(ctx context.Context, j *job, reason string) error {
 	if err := j.run.Guard(); err != nil {
 		return err
 	}
@@ -86,6 +123,9 @@ func (a *Applier) write(ctx context.Context, j *job) error {
 	s.ObservedGeneration = j.k.Generation
 	if j.rendered.RequestedAt != "" {
 		s.LastHandledReconcileAt = j.rendered.RequestedAt
+	}
+	if reason != "" && j.rendered.Set != "" && !apiequality.Semantic.DeepEqual(j.before.Status, j.k.Status) {
+		s.History.Upsert(j.rendered.Set, time.Now(), time.Since(j.started), reason, map[string]string{"revision": j.rendered.SourceRevision})
 	}
 	_, err := a.Cluster.PatchStatus(ctx, j.before, j.k)
 	return err
@@ -117,10 +157,10 @@ func (a *Applier) pending(ctx context.Context, j *job, result *apply.Result) (st
 	first := result.Pending[0]
 	message := fmt.Sprintf("%d objects wait: %s: %s", len(result.Pending), first.ID.Subject(), first.Reason)
 	kube.MarkProgressing(&j.k.Status.Conditions, j.k.Generation, message)
-	if err := a.write(ctx, j); err != nil {
+	if err := a.write(ctx, j, ""); err != nil {
 		return stage.Result{}, err
 	}
-	j.known.Begun = nil // the status names them now
+	j.known.Begun, j.known.Incomplete = nil, true // the status names them now
 	if err := j.run.Keep(j.known); err != nil {
 		return stage.Result{}, err
 	}
@@ -133,6 +173,7 @@ func (a *Applier) applyFailed(ctx context.Context, j *job, reason string, change
 	if kind == apply.Stopped {
 		return stage.Result{}, err
 	}
+	j.known.Incomplete = true
 	message := err.Error() + lines(changes(changed))
 	result, failure := a.failed(ctx, j, &fault{reason: reason, message: message, cause: err})
 	if kind == apply.Unavailable && failure != nil {
@@ -151,7 +192,7 @@ func (a *Applier) failed(ctx context.Context, j *job, failure error) (stage.Resu
 		j.k.Status.LastAttemptedRevision = j.rendered.SourceRevision
 	}
 	kube.MarkFailed(&j.k.Status.Conditions, j.k.Generation, f.reason, f.message, f.stalled)
-	if err := a.write(ctx, j); err != nil {
+	if err := a.write(ctx, j, f.history()); err != nil {
 		return stage.Result{}, err
 	}
 	told := fmt.Sprintf("failed %s %d %s: %s", j.rendered.SourceRevision, j.k.Generation, f.reason, f.message)
@@ -176,6 +217,9 @@ func (a *Applier) failed(ctx context.Context, j *job, failure error) (stage.Resu
 func (a *Applier) tryAgain(j *job, f *fault) error {
 	if f.stalled {
 		return stage.Stall(f)
+	}
+	if f.patient {
+		return stage.After(j.k.Spec.Interval.Duration, f)
 	}
 	if !j.rendered.OK() {
 		return stage.After(j.k.GetRetryInterval(), f) // the next render's fact comes earlier

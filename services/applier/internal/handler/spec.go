@@ -1,41 +1,52 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/libs/kube"
+	"github.com/sluice-cd/sluice/services/applier/internal/apply"
+	"github.com/sluice-cd/sluice/services/applier/internal/expression"
+	"github.com/sluice-cd/sluice/services/applier/internal/health"
 )
 
-// checkSpec says why the set must not be applied now: a field that is not served, or a dependency that is not ready.
+// checkSpec says why the set must not be applied now: a field that is not served, rules that are wrong, or a dependency that is not
+// ready.
 func (a *Applier) checkSpec(ctx context.Context, j *job) error {
-	for field, used := range map[string]bool{
-		"spec.kubeConfig":       j.k.Spec.KubeConfig != nil,
-		"spec.wait":             j.k.Spec.Wait,
-		"spec.healthChecks":     len(j.k.Spec.HealthChecks) > 0,
-		"spec.healthCheckExprs": len(j.k.Spec.HealthCheckExprs) > 0,
-		"spec.ignore":           len(j.k.Spec.Ignore) > 0,
-	} {
-		if used {
-			return &fault{reason: meta.ReconciliationFailedReason, message: field + " is not served by this version of Sluice", stalled: true}
-		}
+	if ref := j.k.Spec.KubeConfig; ref != nil && ref.ConfigMapRef != nil {
+		return &fault{reason: meta.ReconciliationFailedReason, message: "spec.kubeConfig.configMapRef is not served by this version of Sluice", stalled: true}
+	}
+	if err := j.compile(); err != nil {
+		return err
 	}
 	return a.checkDependencies(ctx, j)
+}
+
+// compile prepares the rules and expressions of the spec.
+func (j *job) compile() (err error) {
+	if j.ignore, err = apply.CompileIgnore(j.k.Spec.Ignore); err != nil {
+		return &fault{reason: meta.ReconciliationFailedReason, message: "spec.ignore: " + err.Error(), stalled: true}
+	}
+	if j.exprs, err = health.Compile(j.k.Spec.HealthCheckExprs); err != nil {
+		return &fault{reason: meta.InvalidCELExpressionReason, message: err.Error(), stalled: true}
+	}
+	return nil
 }
 
 // checkDependencies looks at each Kustomization that must be ready first. The fact that one of them was applied wakes this one again.
 func (a *Applier) checkDependencies(ctx context.Context, j *job) error {
 	for i, key := range kube.Dependencies(j.k) {
-		if j.k.Spec.DependsOn[i].ReadyExpr != "" {
-			return &fault{reason: meta.ReconciliationFailedReason, message: "spec.dependsOn.readyExpr is not served by this version of Sluice", stalled: true}
-		}
-		err := a.checkDependency(ctx, j, key)
+		err := a.checkDependency(ctx, j, key, j.k.Spec.DependsOn[i].ReadyExpr)
 		var unready *unreadyError
 		if errors.As(err, &unready) {
 			return &fault{reason: meta.DependencyNotReadyReason, message: err.Error(), cause: err}
@@ -51,7 +62,7 @@ type unreadyError struct{ message string }
 
 func (e *unreadyError) Error() string { return e.message }
 
-func (a *Applier) checkDependency(ctx context.Context, j *job, key types.NamespacedName) error {
+func (a *Applier) checkDependency(ctx context.Context, j *job, key types.NamespacedName, readyExpr string) error {
 	if a.NoCrossNamespaceRefs && key.Namespace != j.k.Namespace {
 		return &unreadyError{fmt.Sprintf("can't access dependency '%s', cross-namespace references have been blocked", key)}
 	}
@@ -62,6 +73,8 @@ func (a *Applier) checkDependency(ctx context.Context, j *job, key types.Namespa
 		return &unreadyError{fmt.Sprintf("dependency '%s' not found", key)}
 	case err != nil:
 		return fmt.Errorf("read dependency %s: %w", key, err)
+	case readyExpr != "":
+		return isReadyBy(ctx, readyExpr, j.k, dep)
 	case !isReady(dep) || dep.Status.ObservedGeneration != dep.Generation:
 		return &unreadyError{fmt.Sprintf("dependency '%s' is not ready", key)}
 	case sameSource(j.k, dep) && dep.Status.LastAppliedRevision != j.rendered.SourceRevision:
@@ -70,18 +83,47 @@ func (a *Applier) checkDependency(ctx context.Context, j *job, key types.Namespa
 	return nil
 }
 
+// maxReadyExpr bounds the time of an expression about a dependency.
+const maxReadyExpr = time.Second
+
+// isReadyBy says by an expression whether a dependency is ready: that is all that is asked of it then.
+func isReadyBy(ctx context.Context, text string, self, dep *kustomizev1.Kustomization) error {
+	expr, err := expression.Compile(text, "self", "dep")
+	if err != nil {
+		return &fault{reason: meta.InvalidCELExpressionReason, message: "spec.dependsOn.readyExpr: " + err.Error(), stalled: true}
+	}
+	variables := map[string]any{}
+	for name, k := range map[string]*kustomizev1.Kustomization{"self": self, "dep": dep} {
+		if variables[name], err = runtime.DefaultUnstructuredConverter.ToUnstructured(k); err != nil {
+			return fmt.Errorf("read %s: %w", name, err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxReadyExpr)
+	defer cancel()
+	ready, err := expr.Bool(ctx, variables)
+	key := client.ObjectKeyFromObject(dep)
+	if err != nil {
+		return &unreadyError{fmt.Sprintf("dependency '%s' is not ready: %v", key, err)}
+	}
+	if !ready {
+		return &unreadyError{fmt.Sprintf("dependency '%s' is not ready according to readyExpr eval", key)}
+	}
+	return nil
+}
+
 func sameSource(a, b *kustomizev1.Kustomization) bool {
 	return a.Spec.SourceRef.Kind == b.Spec.SourceRef.Kind && kube.SourceOf(a) == kube.SourceOf(b)
 }
 
-// identity is the user whose rights a Kustomization is applied with; empty for applier's own.
+// identity is the user whose rights a Kustomization is applied with; empty for those of the credentials.
 func (a *Applier) identity(k *kustomizev1.Kustomization) string {
-	account := k.Spec.ServiceAccountName
-	if account == "" {
-		account = a.DefaultAccount
+	if account := a.account(k); account != "" {
+		return fmt.Sprintf("system:serviceaccount:%s:%s", k.Namespace, account)
 	}
-	if account == "" {
-		return ""
-	}
-	return fmt.Sprintf("system:serviceaccount:%s:%s", k.Namespace, account)
+	return ""
+}
+
+// account is the service account to impersonate, empty for none.
+func (a *Applier) account(k *kustomizev1.Kustomization) string {
+	return cmp.Or(k.Spec.ServiceAccountName, a.DefaultAccount)
 }

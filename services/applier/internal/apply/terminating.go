@@ -3,16 +3,13 @@ package apply
 import (
 	"context"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/sluice-cd/sluice/services/applier/internal/inventory"
 )
-
-// Existing returns the objects of an inventory that are in the cluster, whoever owns them.
-func (e *Engine) Existing(ctx context.Context, inv inventory.Inventory) (inventory.Inventory, error) {
-	return e.filter(ctx, inv, func(*answer) bool { return true })
-}
 
 // Terminating returns the objects of an inventory that are being deleted and not gone yet. What was
 // not pruned because it asked not to be, or belongs to another owner, is not among them, nor is
@@ -61,4 +58,31 @@ func (r *run) read(ctx context.Context, v victim) (*answer, error) {
 		return nil, nil
 	}
 	return live, err
+}
+
+// Read returns an object of the cluster as it is now, or nil if there is none.
+func (e *Engine) Read(ctx context.Context, id inventory.ID, version string) (*unstructured.Unstructured, error) {
+	at, reason, err := e.locate(victim{id, version}, time.Now())
+	if reason != "" {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, failure(id, "look up", err)
+	}
+	if err := e.acquire(ctx); err != nil {
+		return nil, err
+	}
+	defer e.release()
+	live, err := e.client.getWhole(ctx, at)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, failure(id, "read", err)
+	}
+	object, err := parseWhole(live.raw)
+	if err != nil {
+		return nil, failure(id, "read", err)
+	}
+	return &unstructured.Unstructured{Object: object}, nil
 }

@@ -1,0 +1,80 @@
+package live
+
+import (
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sluice-cd/sluice/services/applier/internal/health"
+	"github.com/sluice-cd/sluice/services/applier/internal/inventory"
+)
+
+// Standing is how an object is compared with what the last apply saw.
+type Standing int
+
+const (
+	// Unknown objects are not watched, or the watch is behind, or the object belongs to another owner by now.
+	Unknown Standing = iota
+	// Same objects have the fields that we gave them.
+	Same
+	// Drifted objects are gone, or somebody changed or took a field of ours.
+	Drifted
+)
+
+// finite is the kind whose objects end and are removed by themselves: that one is gone is no drift.
+var finite = schema.GroupKind{Group: "batch", Kind: "Job"}
+
+// Look compares an object as the watch has it with what the last apply saw.
+func (w *Watcher) Look(owner types.NamespacedName, id inventory.ID, e Entry) Standing {
+	st := w.store(scope{kind: id.GroupKind()})
+	if st == nil {
+		return Unknown
+	}
+	now, found, reached := st.get(types.NamespacedName{Namespace: id.Namespace, Name: id.Name}, e.Version)
+	own, _ := now.state.(ownState)
+	switch {
+	case !reached:
+		return Unknown
+	case !found && id.GroupKind() == finite:
+		return Unknown
+	case !found:
+		return Drifted
+	case now.owner != owner:
+		return Unknown
+	case own != ownState{e.Own, e.Time}:
+		return Drifted
+	}
+	return Same
+}
+
+// Elsewhere reports whether an object is surely not the owner's any more: it is gone, or has another owner.
+func (w *Watcher) Elsewhere(owner types.NamespacedName, id inventory.ID, e Entry) bool {
+	st := w.store(scope{kind: id.GroupKind()})
+	if st == nil {
+		return false
+	}
+	now, found, reached := st.get(types.NamespacedName{Namespace: id.Namespace, Name: id.Name}, e.Version)
+	return reached && (!found || now.owner != owner)
+}
+
+// Health returns the health of an object, if the watch knows that for the version of it that the last apply saw, or a later one.
+func (w *Watcher) Health(owner types.NamespacedName, id inventory.ID, from uint64) (h health.Health, known bool) {
+	st := w.store(healthScope(owner, w.interest(owner), id))
+	if st == nil {
+		return h, false
+	}
+	now, found, reached := st.get(types.NamespacedName{Namespace: id.Namespace, Name: id.Name}, from)
+	if !reached {
+		return h, false
+	}
+	if !found {
+		return health.Missing(), true
+	}
+	h, ok := now.state.(health.Health)
+	return h, ok
+}
+
+// Watching reports whether the watch for an object's health is filled.
+func (w *Watcher) Watching(owner types.NamespacedName, id inventory.ID) bool {
+	st := w.store(healthScope(owner, w.interest(owner), id))
+	return st != nil && st.isSynced()
+}

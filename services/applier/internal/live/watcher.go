@@ -1,0 +1,256 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+
+	"github.com/sluice-cd/sluice/services/applier/internal/apply"
+	"github.com/sluice-cd/sluice/services/applier/internal/health"
+	"github.com/sluice-cd/sluice/services/applier/internal/inventory"
+)
+
+// Options of a Watcher.
+type Options struct {
+	Config  *rest.Config
+	Mapper  meta.RESTMapper
+	Manager string // the field manager that applies
+	Log     *slog.Logger
+	// Check looks at an owner of which an object may be another than before. It returns when to look again, zero for not.
+	Check func(ctx context.Context, owner types.NamespacedName) time.Duration
+}
+
+// Interest is what an owner wants to be followed.
+type Interest struct {
+	// Objects are those that were applied; drift of them is followed.
+	Objects inventory.Inventory
+	// Healthy are those whose health is followed.
+	Healthy []inventory.ID
+	// Rules tells one set of rules from another; when they change, everything is looked at anew.
+	Rules  string
+	Ignore []apply.IgnoreRule
+	Exprs  health.Expressions
+}
+
+// Watcher follows the objects of one cluster. It is safe for concurrent use.
+type Watcher struct {
+	options  Options
+	metadata metadata.Interface
+	dynamic  dynamic.Interface
+	suspects *suspects
+
+	mu        sync.Mutex
+	interests map[types.NamespacedName]*followed
+	watches   map[scope]*watch
+	stale     chan struct{} // what is watched is not what is wanted
+}
+
+// followed is an owner with the watches that it needs.
+type followed struct {
+	Interest
+	scopes map[scope]struct{}
+}
+
+// scope is what one watch covers: the labelled objects of a kind, or one object for one owner.
+type scope struct {
+	kind   schema.GroupKind
+	health bool
+	single inventory.ID
+	owner  types.NamespacedName
+}
+
+// NewWatcher makes a watcher; Run starts it.
+func NewWatcher(o Options) (*Watcher, error) {
+	config := rest.CopyConfig(o.Config)
+	config.QPS, config.Burst = -1, -1
+	m, err := metadata.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("make client for metadata: %w", err)
+	}
+	d, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("make client for objects: %w", err)
+	}
+	return &Watcher{
+		options: o, metadata: m, dynamic: d, suspects: newSuspects(), interests: map[types.NamespacedName]*followed{},
+		watches: map[scope]*watch{}, stale: make(chan struct{}, 1),
+	}, nil
+}
+
+// Follow sets what is followed for an owner.
+func (w *Watcher) Follow(owner types.NamespacedName, i Interest) {
+	f := &followed{Interest: i, scopes: scopesOf(owner, i)}
+	w.mu.Lock()
+	was := w.interests[owner]
+	w.interests[owner] = f
+	if was != nil && was.Rules != i.Rules || was == nil && i.Rules != "" {
+		w.restart(f.scopes)
+	}
+	w.mu.Unlock()
+	w.wake()
+	w.suspects.add(owner, debounce)
+}
+
+// Forget ends following for an owner.
+func (w *Watcher) Forget(owner types.NamespacedName) {
+	w.mu.Lock()
+	delete(w.interests, owner)
+	w.mu.Unlock()
+	w.wake()
+}
+
+// Suspect has an owner looked at soon.
+func (w *Watcher) Suspect(owner types.NamespacedName) { w.suspects.add(owner, debounce) }
+
+func scopesOf(owner types.NamespacedName, i Interest) map[scope]struct{} {
+	scopes := map[scope]struct{}{}
+	for id := range i.Objects.All() {
+		scopes[scope{kind: id.GroupKind()}] = struct{}{}
+	}
+	for _, id := range i.Healthy {
+		scopes[healthScope(owner, i, id)] = struct{}{}
+	}
+	return scopes
+}
+
+// healthScope is the watch that tells of an object's health. Objects that the owner applied have its labels; others are watched one
+// by one.
+func healthScope(owner types.NamespacedName, i Interest, id inventory.ID) scope {
+	if i.Objects.Has(id) {
+		return scope{kind: id.GroupKind(), health: true}
+	}
+	return scope{kind: id.GroupKind(), health: true, single: id, owner: owner}
+}
+
+// restart ends watches; those that are wanted begin anew. The caller holds the lock.
+func (w *Watcher) restart(scopes map[scope]struct{}) {
+	for s := range scopes {
+		if running := w.watches[s]; running != nil {
+			running.stop()
+			delete(w.watches, s)
+		}
+	}
+}
+
+func (w *Watcher) wake() {
+	select {
+	case w.stale <- struct{}{}:
+	default:
+	}
+}
+
+// The pauses between tries to find how a kind is served.
+const (
+	firstRetry   = 2 * time.Second
+	longestRetry = 5 * time.Minute
+)
+
+// Run watches until ctx ends.
+func (w *Watcher) Run(ctx context.Context) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	all.Go(func() { w.suspects.run(ctx, w.options.Check) })
+	retry := firstRetry
+	for {
+		again := longestRetry
+		if w.align(ctx, &all) {
+			retry = firstRetry
+		} else {
+			again, retry = retry, min(2*retry, longestRetry)
+		}
+		timer := time.NewTimer(again)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-w.stale:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// align starts the watches that are missing and ends those that nobody needs. It reports whether all could be started.
+func (w *Watcher) align(ctx context.Context, all *sync.WaitGroup) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	wanted := map[scope]struct{}{}
+	for _, f := range w.interests {
+		for s := range f.scopes {
+			wanted[s] = struct{}{}
+		}
+	}
+	for s, running := range w.watches {
+		if _, ok := wanted[s]; !ok {
+			running.stop()
+			delete(w.watches, s)
+		}
+	}
+	complete := true
+	for s := range wanted {
+		if w.watches[s] == nil && !w.start(ctx, s, all) {
+			complete = false
+		}
+	}
+	return complete
+}
+
+// start begins a watch. The caller holds the lock.
+func (w *Watcher) start(ctx context.Context, s scope, all *sync.WaitGroup) bool {
+	mapping, err := w.options.Mapper.RESTMapping(s.kind)
+	if err != nil {
+		if !meta.IsNoMatchError(err) {
+			w.options.Log.Warn("cannot watch a kind yet, trying on", "kind", s.kind.String(), "err", err)
+		}
+		return false
+	}
+	ctx, stop := context.WithCancel(ctx)
+	running := w.newWatch(s, mapping, stop)
+	w.watches[s] = running
+	all.Go(func() { running.run(ctx) })
+	return true
+}
+
+// filled has everybody looked at whom a watch concerns.
+func (w *Watcher) filled(s scope) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for owner, f := range w.interests {
+		if _, ok := f.scopes[s]; ok {
+			w.suspects.add(owner, debounce)
+		}
+	}
+}
+
+// Exprs returns the health expressions of an owner that is followed.
+func (w *Watcher) Exprs(owner types.NamespacedName) health.Expressions {
+	return w.interest(owner).Exprs
+}
+
+// interest returns what is followed for an owner.
+func (w *Watcher) interest(owner types.NamespacedName) Interest {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if f := w.interests[owner]; f != nil {
+		return f.Interest
+	}
+	return Interest{}
+}
+
+func (w *Watcher) store(s scope) *store {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if running := w.watches[s]; running != nil {
+		return running.store
+	}
+	return nil
+}
