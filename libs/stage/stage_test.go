@@ -207,6 +207,21 @@ func TestNextRunIsArmedAndReplaced(t *testing.T) {
 	waitFor(t, "five runs by interval", func() bool { return runs.Load() >= 5 })
 }
 
+// TestIdleRunsLeaveTheArmedRun lets runs that do nothing come more often than the interval: it must end all the same.
+func TestIdleRunsLeaveTheArmedRun(t *testing.T) {
+	var scheduled atomic.Int32
+	s := start(t, bustest.Start(t), handlerFunc(func(_ context.Context, run *stage.Run) (stage.Result, error) {
+		if run.Hint.Cause == "schedule" {
+			scheduled.Add(1)
+		}
+		return stage.Result{Next: 500 * time.Millisecond, Idle: true}, nil
+	}), fast)
+	waitFor(t, "two scheduled runs among many others", func() bool {
+		s.Trigger(t.Context(), app, stage.Hint{Cause: "other"})
+		return scheduled.Load() >= 2
+	})
+}
+
 func TestGracefulStopHandsOver(t *testing.T) {
 	server := bustest.Start(t)
 	var first, second atomic.Int32

@@ -294,12 +294,12 @@ func (s *Stage) renew(ctx context.Context, run *Run) bool {
 func (s *Stage) conclude(ctx context.Context, run *Run, t trigger, result Result, runErr error) error {
 	rec := run.record
 	next := s.nextRun(rec, result, runErr)
-	if next > 0 {
+	if next > 0 && !(result.Idle && rec.isArmedBefore(next)) {
 		rec.Next = time.Now().Add(next)
 		if err := s.rt.Bus.Schedule(ctx, s.Name, run.Key, rec.Next, Hint{Cause: "schedule"}.header(ctx), false); err != nil {
 			return err
 		}
-	} else if !rec.Next.IsZero() {
+	} else if next == 0 && !rec.Next.IsZero() {
 		rec.Next = time.Time{}
 		if err := s.rt.Bus.Unschedule(ctx, s.Name, run.Key); err != nil {
 			return err

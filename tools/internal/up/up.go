@@ -63,6 +63,7 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 
 // Run runs everything until ctx ends, and says on one line to out when it is ready.
 func Run(ctx context.Context, o *Options, out io.Writer) error {
+	service.TrimHeap()
 	log, err := o.Logger()
 	if err != nil {
 		return err

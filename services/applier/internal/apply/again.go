@@ -13,6 +13,9 @@ func (a *attempt) again(ctx context.Context, err error) error {
 		return err
 	}
 	switch {
+	case a.blind:
+		a.blind = false // Something is there, or went wrong on the way: look.
+		return nil
 	case a.isStale(err) && a.tries < maxTries:
 		a.restless, a.known = true, false
 		return nil

@@ -9,6 +9,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+
+	"github.com/sluice-cd/sluice/services/applier/internal/inventory"
 )
 
 // counter counts the requests of an engine, by method, and how many are under way at once.
@@ -190,4 +192,33 @@ func (f *fixture) sendBare(d *desired, body []byte, b *testing.B) error {
 	return f.Engine.client.rest.Patch(types.ApplyPatchType).AbsPath(d.at.path()...).
 		Param("fieldManager", "sluice").Param("force", "true").SetHeader("Accept", onlyMetadata).
 		Body(body).Do(b.Context()).Error()
+}
+
+// An object that was never applied is created without looking, and one that is there all the same is looked at.
+func TestRequestsOfNewObjects(t *testing.T) {
+	f := setUp(t, Config{})
+	paused := configMap("mine", "1")
+	f.apply(paused)
+	f.patch(f.parse(paused)[0], "someone", `{"metadata":{"annotations":{"fluxcd.io/ignore":"true"}}}`)
+	c := f.count(Config{})
+	f.apply(configMap("other", "1")) // the engine learns which kinds there are
+	c.gets.Store(0)
+	c.patches.Store(0)
+	f.options.New = func(inventory.ID) bool { return true }
+	result := f.apply(manyConfigMaps(50, "1") + configMap("mine", "2"))
+	if c.gets.Load() != 1 || c.patches.Load() != 51 {
+		t.Errorf("%d GET and %d PATCH, want 1 and 51", c.gets.Load(), c.patches.Load())
+	}
+	for _, change := range result.Changes {
+		want := Created
+		if change.ID.Name == "mine" {
+			want = Skipped
+		}
+		if change.Action != want {
+			t.Errorf("%s, want %s", change, want)
+		}
+	}
+	if value := f.text(f.parse(paused)[0], "data", "key"); value != "1" {
+		t.Errorf("an object that its user paused was changed to %q", value)
+	}
 }

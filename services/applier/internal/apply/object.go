@@ -12,6 +12,10 @@ import (
 // before it is sent without one.
 const maxTries = 4
 
+// neverVersion is a resourceVersion that no object has. An apply with it creates an object that is
+// not there, and conflicts with one that is.
+const neverVersion = "1"
+
 // attempt is the work on one object of a set.
 type attempt struct {
 	*run
@@ -25,6 +29,8 @@ type attempt struct {
 	// known says that live is how the object was when it was last looked at. If not, it is to be
 	// looked at.
 	known bool
+	// blind says that the next patch may only create.
+	blind bool
 	// before is the resourceVersion that was remembered, if any.
 	before string
 	// tries counts the patches; restless is set when a precondition failed.
@@ -70,6 +76,7 @@ func (r *run) applyObject(ctx context.Context, d *desired) (Change, error) {
 func (a *attempt) recall() {
 	seen, ok := a.engine.memory.get(a.id)
 	if !ok {
+		a.blind = a.options.New != nil && a.options.New(a.id)
 		return
 	}
 	a.before = seen.ResourceVersion
@@ -117,7 +124,7 @@ func (a *attempt) observe(answer *answer) {
 // step looks if need be and sends one patch, or finds that none is to be sent. It reports whether
 // the work is done.
 func (a *attempt) step(ctx context.Context) (Change, bool, error) {
-	if !a.known {
+	if !a.known && !a.blind {
 		if err := a.look(ctx); err != nil {
 			return Change{}, false, err
 		}
@@ -163,7 +170,9 @@ func (a *attempt) merges() bool { return a.policy.merge || a.live.policy.merge }
 
 func (a *attempt) send(ctx context.Context) (*answer, error) {
 	precondition := ""
-	if a.live != nil && a.tries < maxTries {
+	if a.blind {
+		precondition = neverVersion
+	} else if a.live != nil && a.tries < maxTries {
 		precondition = a.live.ResourceVersion
 	}
 	write := a.body

@@ -24,6 +24,9 @@ type Options struct {
 	// knows for sure that the object is in the cluster as that was last applied, it says so, and the
 	// object is reported as unchanged without a request. Nil knows nothing.
 	Settled func(id inventory.ID, digest string) bool
+	// New says of an object that it was never applied, so that it is probably not in the cluster: it
+	// is sent at first under the condition that it is not there, which saves looking. Nil knows none.
+	New func(id inventory.ID) bool
 	// Ignore are the fields that are left to others.
 	Ignore []IgnoreRule
 }

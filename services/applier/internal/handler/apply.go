@@ -44,6 +44,7 @@ func (a *Applier) apply(ctx context.Context, j *job) (stage.Result, error) {
 	}
 	options := apply.Options{
 		Owner: apply.Owner{Name: j.k.Name, Namespace: j.k.Namespace}, Force: j.k.Spec.Force, Guard: j.run.Guard, Settled: a.settled(j), Ignore: j.ignore,
+		New: func(id inventory.ID) bool { return !old.Has(id) },
 	}
 	result, err := engine.Apply(ctx, set, options)
 	a.remember(j, result.Changes)

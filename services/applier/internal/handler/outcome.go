@@ -56,7 +56,7 @@ func (a *Applier) succeeded(ctx context.Context, j *job, applied, pruned []apply
 		a.successEvent(j, changed, j.isRepair() && wasReady) // a revision that changed nothing here shows in the status alone
 	}
 	j.noteApplied()
-	return stage.Result{Next: j.k.Spec.Interval.Duration}, j.run.Keep(j.known)
+	return stage.Result{Next: j.k.Spec.Interval.Duration, Idle: len(changes(applied, pruned)) == 0}, j.run.Keep(j.known)
 }
 
 // isRepair says whether this very set was applied before, so that what changed now was drift.
@@ -197,19 +197,29 @@ func (a *Applier) failed(ctx context.Context, j *job, failure error) (stage.Resu
 	}
 	told := fmt.Sprintf("failed %s %d %s: %s", j.rendered.SourceRevision, j.k.Generation, f.reason, f.message)
 	if j.known.Told != told {
-		j.run.Log.Warn("not applied", "revision", j.rendered.SourceRevision, "reason", f.reason, "err", f.message)
-		if j.rendered.OK() { // a failed render was told by who rendered
-			if err := j.run.Tell(ctx, applyFailedFact(j, f)); err != nil {
-				return stage.Result{}, err
-			}
+		if err := a.tellFailure(ctx, j, f); err != nil {
+			return stage.Result{}, err
 		}
-		a.Events.Warning(j.k, j.rendered.SourceRevision, f.reason, f.message)
 		j.known.Told = told
 	}
 	if err := j.run.Keep(j.known); err != nil {
 		return stage.Result{}, err
 	}
 	return stage.Result{}, a.tryAgain(j, f)
+}
+
+// tellFailure publishes a failure. To wait for a dependency is none, only worth an Event.
+func (a *Applier) tellFailure(ctx context.Context, j *job, f *fault) error {
+	if f.reason == meta.DependencyNotReadyReason {
+		a.Events.Normal(j.k, j.rendered.SourceRevision, f.reason, f.message)
+		return nil
+	}
+	j.run.Log.Warn("not applied", "revision", j.rendered.SourceRevision, "reason", f.reason, "err", f.message)
+	a.Events.Warning(j.k, j.rendered.SourceRevision, f.reason, f.message)
+	if !j.rendered.OK() {
+		return nil // told by who rendered
+	}
+	return j.run.Tell(ctx, applyFailedFact(j, f))
 }
 
 // tryAgain says when a failed application is tried again: soon at first, as a namespace or a webhook that was missing may be there in
