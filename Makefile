@@ -52,8 +52,10 @@ $(addprefix bin/,$(SERVICES)): bin/%:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./services/$*/cmd/$*
 
 .PHONY: demo
-demo: bin/sluice ## Show Sluice at work on this machine; needs only Go, git and make
-	bin/sluice demo
+demo: ## Show Sluice at work on this machine; needs only Go, git and make
+	@echo "Building Sluice and its services; the first time this takes some minutes."
+	@$(MAKE) --no-print-directory build
+	@bin/sluice demo
 
 .PHONY: bench
 bench: ## Measure how fast pushes become cluster state

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"flag"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -35,7 +36,8 @@ func TestKillAnyReplica(t *testing.T) {
 
 	kills := map[string]int{}
 	for end := time.Now().Add(duration); time.Now().Before(end); {
-		harness.Pause(t.Context(), time.Duration(200+rng.IntN(1300))*time.Millisecond)
+		harness.Pause(t.Context(), time.Duration(rng.IntN(1500))*time.Millisecond) // replicas are killed while they start, too
+		f.strike(t.Context(), soon(rng))
 		running := e.Replicas("")
 		victim := running[rng.IntN(len(running))]
 		e.KillReplica(victim)
@@ -51,6 +53,9 @@ func TestKillAnyReplica(t *testing.T) {
 	f.wantNoRegressions(t)
 	wantInterrupted(t, e.Runs(t))
 }
+
+// soon is a while after a push in which its runs are under way.
+func soon(rng *rand.Rand) time.Duration { return time.Duration(rng.IntN(150)) * time.Millisecond }
 
 // wantInterrupted holds that the test did what it says, and that no object was worked on twice at once.
 func wantInterrupted(t *testing.T, runs []harness.Run) {
@@ -88,12 +93,12 @@ func TestFreezeAnyReplica(t *testing.T) {
 	end := time.Now().Add(*freezeFor)
 	var freezing sync.WaitGroup
 	for _, service := range localrun.Services {
-		first, between := rng.IntN(2), time.Duration(100+rng.IntN(900))*time.Millisecond
-		replicas := e.Replicas(service)
+		own, replicas := rand.New(rand.NewPCG(rng.Uint64(), 0)), e.Replicas(service)
 		freezing.Go(func() {
-			for i := first; time.Now().Before(end); i++ {
-				harness.Pause(t.Context(), between)
-				if err := e.FreezeReplica(t.Context(), replicas[i%len(replicas)], lockTime+between+time.Second); err != nil {
+			for time.Now().Before(end) {
+				f.strike(t.Context(), soon(own))
+				victim := replicas[own.IntN(len(replicas))]
+				if err := e.FreezeReplica(t.Context(), victim, lockTime+time.Second+time.Duration(own.IntN(1000))*time.Millisecond); err != nil {
 					t.Error(err)
 				}
 			}

@@ -41,7 +41,7 @@ func TestAPIServerGone(t *testing.T) {
 	back := time.Now()
 	f.awaitLast(t, gone+recovery)
 	t.Logf("away for %s; all at the last commit %s after it was back", gone, time.Since(back))
-	wantAllAlive(t, e)
+	wantAllAlive(t, e, 3)
 	f.wantNoRegressions(t)
 	wantOneHand(t, e.Runs(t))
 }

@@ -165,6 +165,19 @@ func (r *Recorder) writes(name string) []Write {
 	return writes
 }
 
+// Last is the last number that each object had.
+func (r *Recorder) Last() map[string]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last := map[string]int{}
+	for name := range r.states {
+		if writes := r.writes(name); len(writes) > 0 {
+			last[name] = writes[len(writes)-1].Number
+		}
+	}
+	return last
+}
+
 // AwaitWrite returns when an object was seen with a number, or a later one.
 func (r *Recorder) AwaitWrite(t testing.TB, name string, number int, within time.Duration) Write {
 	t.Helper()

@@ -11,9 +11,10 @@ import (
 // handler counts and authenticates requests, then hands them to git.
 func (s *Server) handler() http.Handler {
 	backend := &cgi.Handler{
-		Path: s.git,
-		Args: []string{"http-backend"},
-		Env:  append(environment(), "GIT_PROJECT_ROOT="+s.dir, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=gittest"),
+		Path:   s.git,
+		Args:   []string{"http-backend"},
+		Env:    append(environment(), "GIT_PROJECT_ROOT="+s.dir, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=gittest"),
+		Stderr: io.Discard, // what git says of a missing repository, the client hears too
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen := Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Authorization: r.Header.Get("Authorization")}

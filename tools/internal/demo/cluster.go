@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fluxcd/pkg/apis/meta"
@@ -93,31 +94,40 @@ func (c *cluster) patchSource(ctx context.Context, change map[string]any) error 
 	return nil
 }
 
-// remove deletes the objects in reverse order, the applications first, so that Sluice prunes what is theirs.
-func (c *cluster) remove(all []*unstructured.Unstructured) error {
+// remove deletes the objects in reverse order, the applications first, so that Sluice prunes what is theirs. It returns when they
+// and the applications' namespaces are gone.
+func (c *cluster) remove(all []*unstructured.Unstructured, appNamespaces []string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), removeTime)
 	defer cancel()
 	var errs []error
-	for i := len(all) - 1; i >= 0; i-- {
-		errs = append(errs, c.removeOne(ctx, all[i]))
+	for _, u := range slices.Backward(all) {
+		objects := c.resource(u)
+		if err := objects.Delete(ctx, u.GetName(), metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			errs = append(errs, fmt.Errorf("remove %s: %w", refOf(u), err))
+			continue
+		}
+		errs = append(errs, waitGone(ctx, objects, u.GetName()))
+	}
+	for _, name := range appNamespaces {
+		errs = append(errs, waitGone(ctx, c.client.Resource(namespaces), name))
 	}
 	return errors.Join(errs...)
 }
 
-// removeOne deletes an object and returns when it is gone.
-func (c *cluster) removeOne(ctx context.Context, u *unstructured.Unstructured) error {
-	objects := c.resource(u)
-	err := objects.Delete(ctx, u.GetName(), metav1.DeleteOptions{})
-	for err == nil {
+// waitGone returns when there is no such object.
+func waitGone(ctx context.Context, objects dynamic.ResourceInterface, name string) error {
+	for {
+		_, err := objects.Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("wait for %s to be gone: %w", name, err)
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("remove %s: %w", refOf(u), ctx.Err())
+			return fmt.Errorf("wait for %s to be gone: %w", name, ctx.Err())
 		case <-time.After(removePoll):
 		}
-		_, err = objects.Get(ctx, u.GetName(), metav1.GetOptions{})
 	}
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return fmt.Errorf("remove %s: %w", refOf(u), err)
 }

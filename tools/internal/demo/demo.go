@@ -59,7 +59,12 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 		err = cause // the reason for what came after
 	}
 	fail(nil)
-	return errors.Join(withLog(err), d.stop())
+	d.console.line("\n%s", d.console.paint(faint, "Stopping all of it."))
+	err = errors.Join(withLog(err), d.stop())
+	if o.Keep && d.folder != nil {
+		d.console.line("Data and logs are kept in %s", d.folder.path)
+	}
+	return err
 }
 
 func (d *demo) run(ctx context.Context) error {

@@ -23,7 +23,7 @@ func (d *demo) stayUp(ctx context.Context) error {
 		case s := <-d.sightings:
 			t = d.follow(t, s)
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return nil // wanted, unless something failed; Run knows
 		}
 	}
 }
@@ -35,6 +35,7 @@ func (d *demo) follow(t *tracker, s sighting) *tracker {
 		t = d.handTracker(s)
 	}
 	if t == nil {
+		d.noticeChange(s, action)
 		return nil
 	}
 	t.see(s, action)
@@ -43,6 +44,13 @@ func (d *demo) follow(t *tracker, s sighting) *tracker {
 		return nil
 	}
 	return t
+}
+
+// noticeChange tells of a change that comes from no push.
+func (d *demo) noticeChange(s sighting, action string) {
+	if action != "" && s.object.GetKind() != "GitRepository" && s.object.GetKind() != "Kustomization" {
+		d.console.line("\n %s  %s %s, by somebody else", d.console.paint(warned, "!"), d.console.paint(warned, action), refOf(s.object))
+	}
 }
 
 // handTracker follows a push that the demo did not make itself. Where it came by HTTP, the clock started with its request.
@@ -61,7 +69,7 @@ func (d *demo) lookAround() {
 	c := d.console
 	c.line("\n%s", c.paint(bold, "Look around, from another terminal:"))
 	c.line("  %s get gitrepositories,kustomizations -A", kubectl)
-	c.line("  %s get deployments,replicasets,services,configmaps -A -l %s=%s", kubectl, partOf, partOfDemo)
+	c.line("  %s get deployments,replicasets -A", kubectl)
 	c.line("  %s events -n %s", kubectl, namespace)
 	c.line("  git clone %s   # change something, push it, and watch it arrive here", d.git.URL(source))
 	c.line("  logs of the bus and the services: %s", filepath.Join(d.folder.path, "sluice", "*.log"))

@@ -26,7 +26,7 @@ type Options struct {
 // DefaultOptions returns the settings of `make demo`.
 func DefaultOptions() *Options {
 	exit := os.Getenv(EnvExit)
-	return &Options{ControllerManager: true, Pause: 2 * time.Second, Exit: exit != "" && exit != "0"}
+	return &Options{ControllerManager: true, Pause: 4 * time.Second, Exit: exit != "" && exit != "0"}
 }
 
 // AddFlags defines a flag for each setting.

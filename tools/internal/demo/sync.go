@@ -24,7 +24,7 @@ func (d *demo) firstSync(ctx context.Context) error {
 		return err
 	}
 	if d.plane.Given() {
-		d.onStop(func() error { return d.cluster.remove(d.resources) })
+		d.onStop(func() error { return d.cluster.remove(d.resources, d.world.appNamespaces()) })
 	}
 	for _, u := range d.resources {
 		if err := d.cluster.apply(ctx, u); err != nil {

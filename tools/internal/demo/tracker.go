@@ -90,7 +90,7 @@ func (t *tracker) seeApplied(app string, counts *factsv1.ApplyCounts, after time
 
 func (t *tracker) seeApplyFailed(app string, failed *factsv1.ApplyFailed, after time.Duration) {
 	if failed.GetReason() == dependencyNotReady {
-		t.console.stage(after, "waits", warned, fmt.Sprintf("%s: %s", app, failed.GetMessage()))
+		t.console.stage(after, "waits", warned, fmt.Sprintf("%s: %s", app, strings.ReplaceAll(failed.GetMessage(), t.revision, short(t.revision))))
 		return
 	}
 	t.console.stage(after, "failed", bad, fmt.Sprintf("%s: %s", app, failed.GetMessage()))

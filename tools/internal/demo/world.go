@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
@@ -70,6 +72,16 @@ func (w *world) apps() map[string]*unstructured.Unstructured {
 		}
 	}
 	return found
+}
+
+// appNamespaces are the namespaces of what the applications have in the cluster.
+func (w *world) appNamespaces() []string {
+	found := map[string]bool{}
+	for r := range w.objects {
+		found[r.namespace] = true
+	}
+	delete(found, namespace)
+	return slices.Sorted(maps.Keys(found))
 }
 
 // isReady says whether all of so many applications are ready, and how many objects they have.

@@ -77,17 +77,36 @@ func createOrUpdate(ctx context.Context, client apiextensions.Interface, crd *ap
 	return false, err
 }
 
-// RemoveCRDs deletes definitions by name, and with them every object of theirs. Those that are gone are no error.
+// RemoveCRDs deletes definitions by name, and with them every object of theirs, and returns when they are gone. One that was gone
+// before is no error.
 func RemoveCRDs(ctx context.Context, config *rest.Config, names []string) error {
 	client, err := apiextensions.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("remove custom resource definitions: %w", err)
 	}
 	for _, name := range names {
-		err := client.ApiextensionsV1().CustomResourceDefinitions().Delete(ctx, name, metav1.DeleteOptions{})
-		if err != nil && !apierrors.IsNotFound(err) {
+		if err := remove(ctx, client, name); err != nil {
 			return fmt.Errorf("remove custom resource definition %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+func remove(ctx context.Context, client apiextensions.Interface, name string) error {
+	definitions := client.ApiextensionsV1().CustomResourceDefinitions()
+	err := definitions.Delete(ctx, name, metav1.DeleteOptions{})
+	for err == nil {
+		if _, err = definitions.Get(ctx, name, metav1.GetOptions{}); err != nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(retryDelay):
+		}
+	}
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
 }

@@ -34,6 +34,18 @@ func cpuSeconds(pid int) (float64, error) {
 	return float64(ticks) / ticksPerSecond, nil
 }
 
+// cpuOf is the processor time of processes by name.
+func cpuOf(pids map[string]int) (map[string]float64, error) {
+	cpu := make(map[string]float64, len(pids))
+	for name, pid := range pids {
+		var err error
+		if cpu[name], err = cpuSeconds(pid); err != nil {
+			return nil, err
+		}
+	}
+	return cpu, nil
+}
+
 // residentBytes is the memory that a process holds now.
 func residentBytes(pid int) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))

@@ -6,9 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 
-	"github.com/nats-io/nats.go"
 	"k8s.io/client-go/discovery"
 )
 
@@ -29,7 +29,7 @@ type Machine struct {
 // Describe asks the machine, the servers and git.
 func (l *Lab) Describe(ctx context.Context, load string) (Machine, error) {
 	m := Machine{
-		Cores: runtime.NumCPU(), Processor: line("/proc/cpuinfo", "model name"), Memory: line("/proc/meminfo", "MemTotal"),
+		Cores: runtime.NumCPU(), Processor: line("/proc/cpuinfo", "model name"), Memory: memory(),
 		System: runtime.GOOS + "/" + runtime.GOARCH, Load: load, Go: runtime.Version(),
 	}
 	version, err := discovery.NewDiscoveryClient(l.API).ServerVersion()
@@ -37,12 +37,7 @@ func (l *Lab) Describe(ctx context.Context, load string) (Machine, error) {
 		return m, fmt.Errorf("ask the API server for its version: %w", err)
 	}
 	m.Kubernetes = version.GitVersion
-	bus, err := nats.Connect(l.Sluice.NATSURL())
-	if err != nil {
-		return m, fmt.Errorf("ask the bus for its version: %w", err)
-	}
-	m.NATS = bus.ConnectedServerVersion()
-	bus.Close()
+	m.NATS = l.bus.ConnectedServerVersion()
 	m.Git = strings.TrimPrefix(output(ctx, "git", "--version"), "git version ")
 	m.Commit = output(ctx, "git", "describe", "--always", "--dirty")
 	return m, nil
@@ -69,6 +64,14 @@ func line(file, key string) string {
 		}
 	}
 	return "unknown"
+}
+
+func memory() string {
+	kib, err := strconv.Atoi(strings.TrimSuffix(line("/proc/meminfo", "MemTotal"), " kB"))
+	if err != nil {
+		return "unknown"
+	}
+	return fmt.Sprintf("%.1f GiB", float64(kib)/(1<<20))
 }
 
 func output(ctx context.Context, name string, args ...string) string {

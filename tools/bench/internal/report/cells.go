@@ -58,7 +58,13 @@ func (r *Row) details() []string {
 		lines = append(lines, "requests: "+r.requests())
 	}
 	lines = append(lines, "processes: "+r.processes())
-	if runs := r.runs(); runs != "" {
+	if beside := listed(r.Usage.Beside, "%s %.2f CPU s"); beside != "" {
+		lines = append(lines, "beside them: "+beside)
+	}
+	if stored := listed(r.Usage.Stored, "%s %.4g"); stored != "" {
+		lines = append(lines, "messages stored by the bus: "+stored)
+	}
+	if runs := listed(r.Usage.Runs, "%s %.4g"); runs != "" {
 		lines = append(lines, "runs of stages: "+runs)
 	}
 	return lines
@@ -87,11 +93,12 @@ func (r *Row) processes() string {
 	return strings.Join(parts, "; ")
 }
 
-func (r *Row) runs() string {
+// listed lists what is not zero.
+func listed(m map[string]float64, format string) string {
 	var parts []string
-	for _, name := range sorted(r.Usage.Runs) {
-		if n := r.Usage.Runs[name]; n != 0 {
-			parts = append(parts, name+" "+number(n))
+	for _, name := range sorted(m) {
+		if m[name] != 0 {
+			parts = append(parts, fmt.Sprintf(format, name, m[name]))
 		}
 	}
 	return strings.Join(parts, "; ")
