@@ -15,6 +15,7 @@ import (
 	"github.com/hiddeco/sshsig"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/sluice-cd/sluice/libs/archive"
 	"github.com/sluice-cd/sluice/libs/gittest"
 )
 
@@ -138,7 +139,9 @@ func TestIncludes(t *testing.T) {
 		}
 	})
 	w.fails("app", sourcev1.IncludeUnavailableCondition, "True/NotFound")
-	lib := w.repository("lib", "deploy/x/lib.yaml", "1", "else.yaml", "no")
+	lib := w.repository("lib", "else.yaml", "no")
+	_, err := lib.Commit(t.Context(), gittest.Commit{Files: map[string]string{"deploy/x/lib.yaml": "1"}, Executable: []string{"deploy/x/lib.yaml"}})
+	w.do(err)
 	w.create("lib", nil)
 	w.create("other", nil)
 	w.until("app", "waiting for an artifact", func(r *sourcev1.GitRepository) bool {
@@ -153,6 +156,15 @@ func TestIncludes(t *testing.T) {
 	}
 	if n := len(repo.Status.IncludedArtifacts); n != 2 || len(repo.Status.ObservedInclude) != 2 || repo.Status.IncludedArtifacts[0].Digest != w.get("lib").Status.Artifact.Digest {
 		t.Fatalf("%+v", repo.Status)
+	}
+	data, err := w.bus.Artifacts().Get(t.Context(), repo.Status.Artifact.Digest)
+	w.do(err)
+	unpacked, err := archive.UnpackFiles(t.Context(), bytes.NewReader(data), archive.Limits{})
+	w.do(err)
+	for _, f := range unpacked {
+		if f.Executable != (f.Path == "vendor/lib/x/lib.yaml") {
+			t.Errorf("%s is executable: %v", f.Path, f.Executable)
+		}
 	}
 	before := repo.Status.Artifact.Digest
 	w.commit(lib, "deploy/x/lib.yaml", "2")
