@@ -24,9 +24,10 @@ type Limits struct {
 	PathBytes int
 }
 
-// DefaultLimits are generous for a repository of manifests.
+// DefaultLimits are generous for a repository of manifests. Whoever packs must
+// not allow more.
 func DefaultLimits() Limits {
-	return Limits{TotalBytes: 256 << 20, FileBytes: 64 << 20, Files: 100_000, PathBytes: 1024}
+	return Limits{TotalBytes: 256 << 20, FileBytes: 64 << 20, Files: 500_000, PathBytes: 1024}
 }
 
 func (l Limits) orDefault() Limits {
@@ -48,14 +49,36 @@ func (l Limits) orDefault() Limits {
 
 // headerBytes is what one entry may take besides its content: the tar header,
 // an extended header with a long path, and padding.
-const headerBytes = 8 << 10
+const headerBytes = 4 << 10
 
 // Unpack reads a tar.gz into memory. It returns ErrTooLarge when a limit is
 // reached, before the memory is taken, and ErrInvalid for everything that is
 // not a tree of regular files: links, devices, names that leave the root, names
 // that occur twice.
 func Unpack(ctx context.Context, r io.Reader, limits Limits) (map[string][]byte, error) {
-	u := &unpacker{limits: limits.orDefault(), files: map[string][]byte{}}
+	u, err := unpack(ctx, r, limits)
+	if err != nil {
+		return nil, err
+	}
+	return u.files, nil
+}
+
+// UnpackFiles is Unpack for who wants to pack the files again: it also tells
+// which are executable. They come in no order.
+func UnpackFiles(ctx context.Context, r io.Reader, limits Limits) ([]File, error) {
+	u, err := unpack(ctx, r, limits)
+	if err != nil {
+		return nil, err
+	}
+	files := make([]File, 0, len(u.files))
+	for name, content := range u.files {
+		files = append(files, Bytes(name, u.executable[name], content))
+	}
+	return files, nil
+}
+
+func unpack(ctx context.Context, r io.Reader, limits Limits) (*unpacker, error) {
+	u := &unpacker{limits: limits.orDefault(), files: map[string][]byte{}, executable: map[string]bool{}}
 	zr, err := gzip.NewReader(&contextReader{ctx: ctx, r: r})
 	if err != nil {
 		return nil, readError(ctx, err)
@@ -69,14 +92,16 @@ func Unpack(ctx context.Context, r io.Reader, limits Limits) (map[string][]byte,
 	if _, err := io.Copy(io.Discard, stream); err != nil {
 		return nil, readError(ctx, err)
 	}
-	return u.files, u.checkTree()
+	return u, u.checkTree()
 }
 
 type unpacker struct {
-	limits  Limits
-	files   map[string][]byte
-	entries int
-	total   int64
+	limits Limits
+	files  map[string][]byte
+	// executable names those of files whose owner may run them.
+	executable map[string]bool
+	entries    int
+	total      int64
 }
 
 func (u *unpacker) read(ctx context.Context, tr *tar.Reader) error {
@@ -110,6 +135,7 @@ func (u *unpacker) entry(ctx context.Context, tr *tar.Reader, header *tar.Header
 		}
 		return CheckPath(name)
 	case tar.TypeReg:
+		u.executable[name] = header.Mode&0o100 != 0
 		return u.file(ctx, tr, name, header.Size)
 	}
 	return fmt.Errorf("%w: %q is not a regular file", ErrInvalid, header.Name)

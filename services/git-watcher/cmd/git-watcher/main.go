@@ -3,6 +3,8 @@ package main
 
 import (
 	"context"
+	"os"
+	"runtime/debug"
 
 	"github.com/spf13/pflag"
 
@@ -10,7 +12,13 @@ import (
 	"github.com/sluice-cd/sluice/services/git-watcher/app"
 )
 
+// memoryGoal makes the garbage collector work harder before the process takes more than a pod has, where GOMEMLIMIT says nothing else.
+const memoryGoal = 400 << 20
+
 func main() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryGoal)
+	}
 	config := app.DefaultConfig()
 	service.Main("git-watcher", func(f *pflag.FlagSet) func() error {
 		config.AddFlags(f)

@@ -80,6 +80,9 @@ func chosen(ctx context.Context, found []content, ignored func(string) bool, lim
 		if err := archive.CheckPath(f.path); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrInvalidTree, err)
 		}
+		if len(f.path) > maxPath {
+			return nil, fmt.Errorf("%w: a path of %d bytes", ErrInvalidTree, len(f.path))
+		}
 		files = append(files, archive.File{Path: f.path, Executable: f.executable, Size: -1, Open: func() (io.ReadCloser, error) {
 			data, err := f.read(ctx, min(left, limits.FileBytes))
 			left -= int64(len(data))

@@ -20,7 +20,7 @@ const (
 	maxSubmoduleDepth = 8
 )
 
-// ErrSubmodule: a submodule lies where this installation does not fetch from.
+// ErrSubmodule says that a submodule lies where this installation does not fetch from.
 var ErrSubmodule = errors.New("submodule refused")
 
 // follow adds the files of submodules. Links that .gitmodules does not name stay

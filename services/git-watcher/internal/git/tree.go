@@ -13,7 +13,7 @@ import (
 const (
 	maxTreeBytes = 32 << 20
 	maxDepth     = 128
-	maxPath      = 4096
+	maxPath      = 1024 // what consumers of artifacts take
 )
 
 // kind of an entry in a tree.

@@ -173,7 +173,7 @@ func (w *Watcher) unpackInclude(ctx context.Context, namespace string, i sourcev
 	if got := archive.Digest(data); got != artifact.Digest {
 		return nil, &storageError{fmt.Errorf("artifact of include '%s' has digest %s", name, got)}
 	}
-	unpacked, err := archive.Unpack(ctx, bytes.NewReader(data), archive.Limits{TotalBytes: max(limit, 1)})
+	unpacked, err := archive.UnpackFiles(ctx, bytes.NewReader(data), archive.Limits{TotalBytes: max(limit, 1)})
 	if err != nil {
 		return nil, noInclude(reasonCopy, "failed to unpack include '%s': %w", name, err)
 	}
@@ -185,18 +185,19 @@ func (w *Watcher) unpackInclude(ctx context.Context, namespace string, i sourcev
 }
 
 // place moves what is at or below one path to another. Neither leads out of the tree, whatever it looks like.
-func place(unpacked map[string][]byte, from, to string) []archive.File {
+func place(unpacked []archive.File, from, to string) []archive.File {
 	from, to = path.Clean("/" + from)[1:], path.Clean("/" + to)[1:]
 	var files []archive.File
-	for name, content := range unpacked {
-		rest, below := name, from == ""
-		if name == from {
+	for _, f := range unpacked {
+		rest, below := f.Path, from == ""
+		if f.Path == from {
 			rest, below = "", true
-		} else if tail, ok := strings.CutPrefix(name, from+"/"); ok && from != "" {
+		} else if tail, ok := strings.CutPrefix(f.Path, from+"/"); ok && from != "" {
 			rest, below = tail, true
 		}
 		if below {
-			files = append(files, archive.Bytes(path.Join(to, rest), false, content))
+			f.Path = path.Join(to, rest)
+			files = append(files, f)
 		}
 	}
 	return files

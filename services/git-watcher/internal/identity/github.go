@@ -36,7 +36,7 @@ const GitHubUsername = "x-access-token"
 
 const githubAPI = "https://api.github.com"
 
-// ErrConfiguration: the Secret does not describe a GitHub App.
+// ErrConfiguration says that the Secret does not describe a GitHub App.
 var ErrConfiguration = errors.New("invalid GitHub App")
 
 // GitHubApp is an App that is installed for an organization or a user.

@@ -66,7 +66,7 @@ func (Credentials) String() string { return "credentials" }
 // GoString hides everything.
 func (Credentials) GoString() string { return "credentials" }
 
-// ErrOthers: the installation does not let objects have identities of their own.
+// ErrOthers says that the installation does not let objects have identities of their own.
 var ErrOthers = errors.New("the identity of a service account is asked for, which this installation does not allow")
 
 // Cloud returns what a cloud issues for the identity.
