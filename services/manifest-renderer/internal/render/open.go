@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 repositories still use the fields that kustomize calls deprecated, and what they hold must be looked at
+
 package render
 
 import (

@@ -110,16 +110,6 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// push lands a commit and returns when the clock started.
-func (b *Bench) push(ctx context.Context, files map[string]string) (*lab.Push, time.Time, error) {
-	p, err := b.Lab.PreparePush(ctx, files)
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	started, err := p.Land(ctx)
-	return p, started, err
-}
-
 // allAt begins to wait until all applications are ready at a revision.
 func (b *Bench) allAt(revision string) *lab.Wait[*kustomizev1.Kustomization] {
 	return b.Lab.Apps.Expect(b.apps, func(_ string, k *kustomizev1.Kustomization) bool { return workload.IsReady(k, revision) })
