@@ -60,7 +60,6 @@ type world struct {
 	stage     *stage.Stage
 	renderer  *renderer
 	requests  *requests
-	account   string
 }
 
 // requests counts what the applier asks of the API server, but for watches, leases and Events.
