@@ -8,6 +8,9 @@ import (
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluice-cd/sluice/libs/bus"
+	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
 )
 
 func TestHandEditIsRepaired(t *testing.T) {
@@ -38,6 +41,15 @@ func TestHandEditIsRepaired(t *testing.T) {
 	}
 	took := w.until("the object is back", func() bool { return w.configMap("b") != nil })
 	t.Logf("repair of a deletion: %s", took)
+	w.untilWatched("app")
+	repaired := w.told(bus.FactDriftRepaired)
+	if len(repaired) != 5 {
+		t.Fatalf("%d facts of repairs, want 5", len(repaired))
+	}
+	last := repaired[4].GetDriftRepaired()
+	if last.ObjectCount != 1 || last.Objects[0].Object.Name != "b" || last.Objects[0].Action != factsv1.ChangeAction_CHANGE_ACTION_CREATED {
+		t.Errorf("fact %v", last)
+	}
 }
 
 func TestRemovedOwnerLabelIsRepaired(t *testing.T) {

@@ -20,6 +20,7 @@ import (
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace/noop"
 	corev1 "k8s.io/api/core/v1"
@@ -418,4 +419,26 @@ func (w *world) runs(name string) uint64 {
 
 func configMap(name, value string) string {
 	return fmt.Sprintf("---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: %s, namespace: NS}, data: {key: %q}}\n", name, value)
+}
+
+// told returns the facts of a kind that were told so far.
+func (w *world) told(kind string) []*factsv1.Fact {
+	w.Helper()
+	consumer, err := w.bus.JS.OrderedConsumer(w.Context(), bus.StreamFacts, jetstream.OrderedConsumerConfig{FilterSubjects: []string{bus.FactFilter(kind)}})
+	if err != nil {
+		w.Fatal(err)
+	}
+	batch, err := consumer.FetchNoWait(1000)
+	if err != nil {
+		w.Fatal(err)
+	}
+	var facts []*factsv1.Fact
+	for m := range batch.Messages() {
+		f, err := bus.ParseFact(m)
+		if err != nil {
+			w.Fatal(err)
+		}
+		facts = append(facts, f)
+	}
+	return facts
 }
