@@ -75,4 +75,3 @@ func (w *Watcher) Health(owner types.NamespacedName, id inventory.ID, from uint6
 	h, ok := now.state.(health.Health)
 	return h, ok
 }
-
