@@ -8,6 +8,7 @@ import (
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/libs/bus"
 	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
@@ -100,6 +101,21 @@ func TestRunWithNothingChangedAsksNothing(t *testing.T) {
 	}
 	if got := w.requests.all(); len(got) > 0 {
 		t.Errorf("requests: %v", got)
+	}
+}
+
+// What kubectl adds is no drift, but goes at the interval, as with Flux; what others add stays.
+func TestIntervalTakesAwayWhatKubectlAdded(t *testing.T) {
+	w := newWorld(t)
+	w.create("app", func(k *kustomizev1.Kustomization) { k.Spec.Interval.Duration = 50 * time.Millisecond })
+	w.push("app", "main@sha1:1", configMap("a", "1"))
+	w.untilReady("app", "main@sha1:1", metav1.ConditionTrue)
+	w.untilWatched("app")
+	w.patch(w.configMap("a"), `{"data":{"operator":"x"}}`, client.FieldOwner("operator"))
+	w.patch(w.configMap("a"), `{"data":{"kubectl":"x"}}`)
+	w.until("what kubectl added is gone", func() bool { return w.configMap("a").Data["kubectl"] == "" })
+	if got := w.configMap("a").Data["operator"]; got != "x" {
+		t.Errorf("operator = %q", got)
 	}
 }
 

@@ -394,7 +394,7 @@ func (w *world) configMap(name string) *corev1.ConfigMap {
 // patch merges a patch into an object as somebody else.
 func (w *world) patch(obj client.Object, patch string, opts ...client.PatchOption) {
 	w.Helper()
-	if err := w.client.Patch(w.Context(), obj, client.RawPatch(types.MergePatchType, []byte(patch)), append(opts, client.FieldOwner("kubectl-edit"))...); err != nil {
+	if err := w.client.Patch(w.Context(), obj, client.RawPatch(types.MergePatchType, []byte(patch)), append([]client.PatchOption{client.FieldOwner("kubectl-edit")}, opts...)...); err != nil {
 		w.Fatal(err)
 	}
 }

@@ -12,7 +12,8 @@ import (
 type Standing int
 
 const (
-	// Unknown objects are not watched, or the watch is behind, or the object belongs to another owner by now.
+	// Unknown objects are not watched, or the watch is behind, or the object belongs to another owner by now, or another tool
+	// added to it what a regular visit takes away.
 	Unknown Standing = iota
 	// Same objects have the fields that we gave them.
 	Same
@@ -40,8 +41,10 @@ func (w *Watcher) Look(owner types.NamespacedName, id inventory.ID, e Entry) Sta
 		return Drifted
 	case now.owner != owner:
 		return Unknown
-	case own != ownState{e.Own, e.Time}:
+	case own.own != e.Own, own.time != e.Time:
 		return Drifted
+	case own.claimed:
+		return Unknown
 	}
 	return Same
 }

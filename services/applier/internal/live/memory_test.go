@@ -20,7 +20,7 @@ func TestWatchKeepsLittle(t *testing.T) {
 	_, st := watcherOf(inventory.ID{Kind: "ConfigMap"}, &told)
 	st.boil = func(obj any) (any, error) {
 		own, at := apply.Own(obj.(*metav1.PartialObjectMetadata), inventory.ID{Kind: "ConfigMap"}.GroupKind(), "sluice", nil)
-		return ownState{shortHash(own), seconds(at)}, nil
+		return ownState{shortHash(own), seconds(at), false}, nil
 	}
 	fields := `{"f:data":{` + strings.Repeat(`"f:some-longer-key":{},`, 100) + `"f:k":{}}}`
 	before := heap()
