@@ -44,9 +44,7 @@ func see(meta *metav1.PartialObjectMetadata, kind schema.GroupKind, manager stri
 		policy:          policyOf(meta.Labels, meta.Annotations),
 	}
 	s.OwnFields, s.OwnTime = Own(meta, kind, manager, ignore)
-	for _, entry := range meta.ManagedFields {
-		s.foreign = s.foreign || isForeign(entry, manager)
-	}
+	s.foreign = IsClaimed(meta, manager)
 	return s
 }
 
@@ -64,6 +62,16 @@ func Own(meta *metav1.PartialObjectMetadata, kind schema.GroupKind, manager stri
 		return hashFields(entry, ignoredFields(ignore, meta, kind, version)), at
 	}
 	return "", time.Time{}
+}
+
+// IsClaimed reports whether another tool that applies owns fields of an object, so that the next visit takes them over.
+func IsClaimed(meta *metav1.PartialObjectMetadata, manager string) bool {
+	for _, entry := range meta.ManagedFields {
+		if isForeign(entry, manager) {
+			return true
+		}
+	}
+	return false
 }
 
 // hashFields hashes an entry's version and fields. The API server writes the fields of an entry

@@ -8,6 +8,10 @@ import (
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluice-cd/sluice/libs/bus"
+	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
 )
 
 func TestHandEditIsRepaired(t *testing.T) {
@@ -38,6 +42,15 @@ func TestHandEditIsRepaired(t *testing.T) {
 	}
 	took := w.until("the object is back", func() bool { return w.configMap("b") != nil })
 	t.Logf("repair of a deletion: %s", took)
+	w.untilWatched("app")
+	repaired := w.told(bus.FactDriftRepaired)
+	if len(repaired) != 5 {
+		t.Fatalf("%d facts of repairs, want 5", len(repaired))
+	}
+	last := repaired[4].GetDriftRepaired()
+	if last.ObjectCount != 1 || last.Objects[0].Object.Name != "b" || last.Objects[0].Action != factsv1.ChangeAction_CHANGE_ACTION_CREATED {
+		t.Errorf("fact %v", last)
+	}
 }
 
 func TestRemovedOwnerLabelIsRepaired(t *testing.T) {
@@ -88,6 +101,21 @@ func TestRunWithNothingChangedAsksNothing(t *testing.T) {
 	}
 	if got := w.requests.all(); len(got) > 0 {
 		t.Errorf("requests: %v", got)
+	}
+}
+
+// What kubectl adds is no drift, but goes at the interval, as with Flux; what others add stays.
+func TestIntervalTakesAwayWhatKubectlAdded(t *testing.T) {
+	w := newWorld(t)
+	w.create("app", func(k *kustomizev1.Kustomization) { k.Spec.Interval.Duration = 50 * time.Millisecond })
+	w.push("app", "main@sha1:1", configMap("a", "1"))
+	w.untilReady("app", "main@sha1:1", metav1.ConditionTrue)
+	w.untilWatched("app")
+	w.patch(w.configMap("a"), `{"data":{"operator":"x"}}`, client.FieldOwner("operator"))
+	w.patch(w.configMap("a"), `{"data":{"kubectl":"x"}}`)
+	w.until("what kubectl added is gone", func() bool { return w.configMap("a").Data["kubectl"] == "" })
+	if got := w.configMap("a").Data["operator"]; got != "x" {
+		t.Errorf("operator = %q", got)
 	}
 }
 

@@ -104,15 +104,19 @@ func (a *Applier) follow(k *kustomizev1.Kustomization) {
 		rules, _ := json.Marshal([]any{k.Spec.Ignore, k.Spec.HealthCheckExprs}) // plain data
 		interest.Rules = string(rules)
 	}
-	interest.Healthy = healthWatched(k, objects, interest.Exprs)
+	interest.Healthy = a.healthWatched(k, objects, interest.Exprs)
 	a.live.Follow(key, interest)
 }
 
-// healthWatched are the objects of which there is more to know than that they are there.
-func healthWatched(k *kustomizev1.Kustomization, objects inventory.Inventory, exprs health.Expressions) []inventory.ID {
+// healthWatched are the objects of which there is more to know than that they are there. What others applied is watched only where
+// applier acts by its own rights: a watch sees more than a service account may, and expressions could ask it for that.
+func (a *Applier) healthWatched(k *kustomizev1.Kustomization, objects inventory.Inventory, exprs health.Expressions) []inventory.ID {
 	ids := healthChecked(k, objects)
 	return slices.DeleteFunc(ids, func(id inventory.ID) bool {
-		return objects.Has(id) && !health.HasState(id.GroupKind()) && !exprs.Has(id.GroupKind())
+		if !objects.Has(id) {
+			return a.identity(k) != ""
+		}
+		return !health.HasState(id.GroupKind()) && !exprs.Has(id.GroupKind())
 	})
 }
 

@@ -150,19 +150,22 @@ const (
 // judge finds the health of what was applied. polled says that it had to be asked for, so that nothing will tell when it changes.
 func (a *Applier) judge(ctx context.Context, j *job) (v verdict, polled bool, err error) {
 	objects, _ := inventory.FromStatus(j.k.Status.Inventory)
-	remote := j.k.Spec.KubeConfig != nil
-	if !remote {
-		v, err = assess(j.k, &j.known, objects, j.exprs, a.watched(j.k))
-		if err != nil || !v.unseen || time.Since(j.known.HealthSince) < watchFill {
-			return v, false, err
-		}
-	}
-	look, err := a.asked(ctx, j)
+	ask, err := a.asked(ctx, j)
 	if err != nil {
-		return v, true, err
+		return v, false, err
+	}
+	watched, patient := a.watched(j.k), time.Since(j.known.HealthSince) < watchFill
+	look := func(id inventory.ID, from uint64) (health.Health, bool, error) {
+		if j.k.Spec.KubeConfig == nil && (objects.Has(id) || a.identity(j.k) == "") {
+			if h, known, err := watched(id, from); known || patient || err != nil {
+				return h, known, err
+			}
+		}
+		polled = true
+		return ask(id, from)
 	}
 	v, err = assess(j.k, &j.known, objects, j.exprs, look)
-	return v, true, err
+	return v, polled, err
 }
 
 // healthNews says whether the watch sees another health than the record says, as far as that matters: once healthy, what rolls on or

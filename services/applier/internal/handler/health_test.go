@@ -13,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluice-cd/sluice/libs/bus"
 )
 
 func deployment(name string) string {
@@ -84,6 +86,17 @@ func TestWaitBecomesHealthy(t *testing.T) {
 	// And it recovers.
 	w.makeHealthy("web")
 	w.untilReady("app", "main@sha1:1", metav1.ConditionTrue)
+	var steps []string
+	w.until("all changes of health are told", func() bool {
+		steps = nil
+		for _, f := range w.told(bus.FactHealthChanged) {
+			steps = append(steps, strings.TrimPrefix(f.GetHealthChanged().GetTo().String(), "HEALTH_"))
+		}
+		return len(steps) >= 4
+	})
+	if got := strings.Join(steps, " "); got != "PROGRESSING HEALTHY FAILED HEALTHY" {
+		t.Errorf("health: %s", got)
+	}
 }
 
 func TestWaitTimesOutAndIsSuperseded(t *testing.T) {
@@ -168,5 +181,33 @@ func TestDependencyWaitsForHealthAndExpression(t *testing.T) {
 	t.Logf("chain behind a healthy object: %s", time.Since(started))
 	if took := time.Since(started); took > 2*time.Second {
 		t.Errorf("the chain took %s", took)
+	}
+}
+
+// What a service account may not read must not show by way of a health check.
+func TestHealthChecksAreMadeAsTheServiceAccount(t *testing.T) {
+	w := newWorld(t, func(a *Applier) { a.DefaultAccount = "tenant" })
+	for _, u := range w.parse(`
+{apiVersion: v1, kind: Secret, metadata: {name: foreign, namespace: NS}, data: {password: c2VzYW1l}}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: tenant, namespace: NS}, rules: [{apiGroups: [""], resources: [configmaps], verbs: ["*"]}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: tenant, namespace: NS},
+ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: tenant}, subjects: [{kind: ServiceAccount, name: tenant, namespace: NS}]}
+`) {
+		if err := w.client.Create(t.Context(), u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.create("app", func(k *kustomizev1.Kustomization) {
+		k.Spec.HealthChecks = []meta.NamespacedObjectKindReference{{APIVersion: "v1", Kind: "Secret", Namespace: w.namespace, Name: "foreign"}}
+		k.Spec.HealthCheckExprs = []kustomize.CustomHealthCheck{{APIVersion: "v1", Kind: "Secret", HealthCheckExpressions: kustomize.HealthCheckExpressions{
+			Current: "data.password == 'c2VzYW1l'", Failed: "data.password != 'c2VzYW1l'"}}}
+	})
+	w.push("app", "main@sha1:1", configMap("a", "1"))
+	w.untilReady("app", "main@sha1:1", metav1.ConditionUnknown)
+	w.wake("app")
+	if s := condition(w.get("app"), meta.ReadyCondition).Status; s != metav1.ConditionUnknown {
+		t.Errorf("Ready = %s: the Secret was read", s)
 	}
 }

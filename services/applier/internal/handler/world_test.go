@@ -20,6 +20,7 @@ import (
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace/noop"
 	corev1 "k8s.io/api/core/v1"
@@ -60,7 +61,6 @@ type world struct {
 	stage     *stage.Stage
 	renderer  *renderer
 	requests  *requests
-	account   string
 }
 
 // requests counts what the applier asks of the API server, but for watches, leases and Events.
@@ -394,7 +394,7 @@ func (w *world) configMap(name string) *corev1.ConfigMap {
 // patch merges a patch into an object as somebody else.
 func (w *world) patch(obj client.Object, patch string, opts ...client.PatchOption) {
 	w.Helper()
-	if err := w.client.Patch(w.Context(), obj, client.RawPatch(types.MergePatchType, []byte(patch)), append(opts, client.FieldOwner("kubectl-edit"))...); err != nil {
+	if err := w.client.Patch(w.Context(), obj, client.RawPatch(types.MergePatchType, []byte(patch)), append([]client.PatchOption{client.FieldOwner("kubectl-edit")}, opts...)...); err != nil {
 		w.Fatal(err)
 	}
 }
@@ -419,4 +419,26 @@ func (w *world) runs(name string) uint64 {
 
 func configMap(name, value string) string {
 	return fmt.Sprintf("---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: %s, namespace: NS}, data: {key: %q}}\n", name, value)
+}
+
+// told returns the facts of a kind that were told so far.
+func (w *world) told(kind string) []*factsv1.Fact {
+	w.Helper()
+	consumer, err := w.bus.JS.OrderedConsumer(w.Context(), bus.StreamFacts, jetstream.OrderedConsumerConfig{FilterSubjects: []string{bus.FactFilter(kind)}})
+	if err != nil {
+		w.Fatal(err)
+	}
+	batch, err := consumer.FetchNoWait(1000)
+	if err != nil {
+		w.Fatal(err)
+	}
+	var facts []*factsv1.Fact
+	for m := range batch.Messages() {
+		f, err := bus.ParseFact(m)
+		if err != nil {
+			w.Fatal(err)
+		}
+		facts = append(facts, f)
+	}
+	return facts
 }

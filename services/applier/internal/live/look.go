@@ -12,7 +12,8 @@ import (
 type Standing int
 
 const (
-	// Unknown objects are not watched, or the watch is behind, or the object belongs to another owner by now.
+	// Unknown objects are not watched, or the watch is behind, or the object belongs to another owner by now, or another tool
+	// added to it what a regular visit takes away.
 	Unknown Standing = iota
 	// Same objects have the fields that we gave them.
 	Same
@@ -40,8 +41,10 @@ func (w *Watcher) Look(owner types.NamespacedName, id inventory.ID, e Entry) Sta
 		return Drifted
 	case now.owner != owner:
 		return Unknown
-	case own != ownState{e.Own, e.Time}:
+	case own.own != e.Own, own.time != e.Time:
 		return Drifted
+	case own.claimed:
+		return Unknown
 	}
 	return Same
 }
@@ -56,25 +59,22 @@ func (w *Watcher) Elsewhere(owner types.NamespacedName, id inventory.ID, e Entry
 	return reached && (!found || now.owner != owner)
 }
 
-// Health returns the health of an object, if the watch knows that for the version of it that the last apply saw, or a later one.
+// Health returns the health of an object, if the watch knows that for the version of it that the last apply saw, or a later one. Of
+// an object that an inventory names but the owner never applied, and of one that is another's, the watch of labelled objects says nothing.
 func (w *Watcher) Health(owner types.NamespacedName, id inventory.ID, from uint64) (h health.Health, known bool) {
-	st := w.store(healthScope(owner, w.interest(owner), id))
+	s := healthScope(owner, w.interest(owner), id)
+	st := w.store(s)
 	if st == nil {
 		return h, false
 	}
 	now, found, reached := st.get(types.NamespacedName{Namespace: id.Namespace, Name: id.Name}, from)
-	if !reached {
+	labelled := s.single == inventory.ID{}
+	switch {
+	case !reached, labelled && from == 0, labelled && found && now.owner != owner:
 		return h, false
-	}
-	if !found {
+	case !found:
 		return health.Missing(), true
 	}
 	h, ok := now.state.(health.Health)
 	return h, ok
-}
-
-// Watching reports whether the watch for an object's health is filled.
-func (w *Watcher) Watching(owner types.NamespacedName, id inventory.ID) bool {
-	st := w.store(healthScope(owner, w.interest(owner), id))
-	return st != nil && st.isSynced()
 }

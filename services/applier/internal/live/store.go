@@ -157,9 +157,3 @@ func (s *store) get(key types.NamespacedName, upTo uint64) (o observed, found, r
 	}
 	return o, false, s.synced && s.version >= upTo
 }
-
-func (s *store) isSynced() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.synced
-}

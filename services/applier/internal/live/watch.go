@@ -30,6 +30,8 @@ func (w *watch) run(ctx context.Context) { w.reflector.RunWithContext(ctx) }
 type ownState struct {
 	own  hash
 	time uint32
+	// claimed objects have fields of other tools that apply. That is no drift, but the next regular visit takes them over.
+	claimed bool
 }
 
 func (w *Watcher) newWatch(s scope, mapping *meta.RESTMapping, stop context.CancelFunc) *watch {
@@ -97,7 +99,7 @@ func (w *Watcher) boilMetadata(mapping *meta.RESTMapping) func(any) (any, error)
 			return nil, fmt.Errorf("watch of metadata got %T", obj)
 		}
 		own, at := apply.Own(m, kind, w.options.Manager, w.interest(ownerOf(m)).Ignore)
-		return ownState{shortHash(own), seconds(at)}, nil
+		return ownState{shortHash(own), seconds(at), apply.IsClaimed(m, w.options.Manager)}, nil
 	}
 }
 
