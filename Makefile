@@ -31,6 +31,7 @@ E2E_TIMEOUT  ?= 25m
 # Stories of e2e bring a whole installation each: one at a time.
 E2E_PARALLEL ?= 1
 TEST_FLAGS   ?=
+BENCH_FLAGS  ?=
 # The race detector needs a C compiler; without one the tests run without it.
 RACE         ?= $(if $(shell command -v $(CC) 2>/dev/null),-race)
 
@@ -58,8 +59,8 @@ demo: ## Show Sluice at work on this machine; needs only Go, git and make
 	@bin/sluice demo
 
 .PHONY: bench
-bench: ## Measure how fast pushes become cluster state
-	$(GO) run ./tools/bench
+bench: ## Measure how fast pushes become cluster state; BENCH_FLAGS='-apps 500 -o docs/bench.md'
+	$(GO) run ./tools/bench $(BENCH_FLAGS)
 
 ##@ Before a push
 

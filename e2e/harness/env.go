@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,6 +46,8 @@ type Env struct {
 	commits map[string]int       // number of each commit, by hash
 }
 
+var keep = flag.Bool("keep", false, "keep the logs of tests that pass, too")
+
 // startTime bounds the start of an installation.
 const startTime = time.Minute
 
@@ -75,7 +78,7 @@ func (w *World) makeDir(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if t.Failed() {
+		if t.Failed() || *keep {
 			t.Logf("logs are in %s", dir)
 			return
 		}

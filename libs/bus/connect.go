@@ -50,6 +50,7 @@ type Conn struct {
 	created   time.Time // of stream WORK when last looked at; another time means it was wiped
 	listeners []func(wiped bool)
 	handles   map[string]jetstream.Stream
+	attempt   context.CancelFunc // ends the declaration under way; nil for none
 	heal      chan struct{}
 	stopped   chan struct{}
 	cancel    context.CancelFunc
@@ -95,6 +96,7 @@ func natsOptions(o Options, c *Conn) ([]nats.Option, error) {
 			if err != nil {
 				c.log.Warn("bus disconnected", "err", err)
 			}
+			c.endAttempt()
 		}),
 		nats.ReconnectHandler(func(*nats.Conn) { c.log.Info("bus reconnected"); c.Heal() }),
 	}

@@ -2,6 +2,10 @@ package bus_test
 
 import (
 	"context"
+	"io"
+	"net"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -54,4 +58,112 @@ func TestRequestsEndWithoutTheServer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestHealsAtOnceAfterALostAnswer: a declaration whose answer was lost with the connection must not hold up the one after it.
+func TestHealsAtOnceAfterALostAnswer(t *testing.T) {
+	server := bustest.Start(t)
+	proxy := startProxy(t, strings.TrimPrefix(server.ClientURL(), "nats://"))
+	conn, err := bus.Connect(t.Context(), bus.Options{URL: "nats://" + proxy.addr(), Log: bustest.Logger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	healed := make(chan struct{}, 1)
+	conn.Subscribe(func(bool) {
+		select {
+		case healed <- struct{}{}:
+		default:
+		}
+	})
+	proxy.swallow()
+	conn.Heal()
+	<-proxy.swallowed
+	proxy.cut()
+	select {
+	case <-healed:
+	case <-time.After(4 * time.Second):
+		t.Error("not healed long after the connection was back")
+	}
+}
+
+// proxy passes bytes between clients and a server.
+type proxy struct {
+	listener  net.Listener
+	swallowed chan struct{} // gets a token when something was swallowed
+
+	mu    sync.Mutex
+	mute  bool
+	conns []net.Conn
+}
+
+func startProxy(t *testing.T, server string) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{listener: l, swallowed: make(chan struct{}, 1)}
+	t.Cleanup(func() { _ = l.Close(); p.cut() })
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			p.serve(client, server)
+		}
+	}()
+	return p
+}
+
+func (p *proxy) addr() string { return p.listener.Addr().String() }
+
+func (p *proxy) serve(client net.Conn, server string) {
+	upstream, err := net.Dial("tcp", server)
+	if err != nil {
+		_ = client.Close()
+		return
+	}
+	p.mu.Lock()
+	p.conns = append(p.conns, client, upstream)
+	p.mu.Unlock()
+	go func() { _, _ = io.Copy(client, upstream) }()
+	go func() { _, _ = io.Copy(&muffler{p, upstream}, client) }()
+}
+
+// swallow lets nothing through to the server any more.
+func (p *proxy) swallow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mute = true
+}
+
+// cut ends all connections; new ones pass everything.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		_ = c.Close()
+	}
+	p.conns, p.mute = nil, false
+}
+
+type muffler struct {
+	proxy *proxy
+	to    net.Conn
+}
+
+func (m *muffler) Write(b []byte) (int, error) {
+	m.proxy.mu.Lock()
+	mute := m.proxy.mute
+	m.proxy.mu.Unlock()
+	if !mute {
+		return m.to.Write(b)
+	}
+	select {
+	case m.proxy.swallowed <- struct{}{}:
+	default:
+	}
+	return len(b), nil
 }

@@ -127,14 +127,31 @@ func (c *Conn) checkAndDeclare(ctx context.Context) error {
 	if err := checkVersion(c.NATS.ConnectedServerVersion()); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
+	c.beginAttempt(cancel)
+	defer c.beginAttempt(nil)
 	created, err := c.declare(ctx)
 	if err != nil {
 		return err
 	}
 	c.noteCreated(created)
 	return nil
+}
+
+func (c *Conn) beginAttempt(end context.CancelFunc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.attempt = end
+}
+
+// endAttempt ends the declaration under way: on a connection that is lost no answer comes any more, and the next one must not wait for it.
+func (c *Conn) endAttempt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.attempt != nil {
+		c.attempt()
+	}
 }
 
 // noteCreated tells the listeners that the bus can be used (again), and whether what it held is gone.

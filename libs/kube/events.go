@@ -29,6 +29,8 @@ func (c *Cluster) NewEvents(component string) (*Events, error) {
 	b := record.NewBroadcaster(record.WithCorrelatorOptions(record.CorrelatorOptions{
 		// One object may report every few seconds for long (a broken commit being mended); the default would fall silent after 25.
 		BurstSize: 100, QPS: 1,
+		// Past this many in ten minutes the text of an object's Events would be lost: each push makes one.
+		MaxEvents: 100,
 	}))
 	b.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: cs.CoreV1().Events("")})
 	scheme := c.Client.Scheme()

@@ -79,6 +79,10 @@ func Start(ctx context.Context, o Options) (*Installation, error) {
 	if err := i.StartBus(); err != nil {
 		return nil, err
 	}
+	if err := i.waitBus(ctx); err != nil {
+		i.Stop()
+		return nil, err
+	}
 	for _, service := range Services {
 		if _, err := i.StartReplica(service); err != nil {
 			i.Stop()
@@ -109,6 +113,23 @@ func (i *Installation) StartBus() error {
 	i.bus = p
 	i.mu.Unlock()
 	return nil
+}
+
+// waitBus returns when the bus takes connections, so that services need not say that they wait for it.
+func (i *Installation) waitBus(ctx context.Context) error {
+	for {
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", i.busPort))
+		if err == nil {
+			return c.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the bus: %w; see %s", ctx.Err(), i.Bus().Log)
+		case <-i.Bus().Done():
+			return fmt.Errorf("the bus ended: %w; see %s", errors.Join(i.Bus().Err()), i.Bus().Log)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // Bus is the process of the bus.

@@ -36,7 +36,11 @@ func (s *Stage) followFacts(ctx context.Context) {
 	}
 }
 
+// consumeFacts returns nil when ctx ends, or the bus is back after it was away: what was asked of the server before, it has forgotten.
 func (s *Stage) consumeFacts(ctx context.Context) error {
+	s.mu.Lock()
+	pulls := s.pulls
+	s.mu.Unlock()
 	cons, err := s.rt.Bus.FactConsumer(ctx, s.Name, s.opts.Facts, factAckWait)
 	if err != nil {
 		return err
@@ -47,6 +51,8 @@ func (s *Stage) consumeFacts(ctx context.Context) error {
 	}
 	stop := context.AfterFunc(ctx, messages.Stop)
 	defer stop()
+	renew := context.AfterFunc(pulls, messages.Stop)
+	defer renew()
 	defer messages.Stop()
 	for {
 		msg, err := messages.Next()

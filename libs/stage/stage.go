@@ -36,6 +36,8 @@ type Result struct {
 	Next time.Duration
 	// Exact leaves the jitter out.
 	Exact bool
+	// Idle says that there was nothing to do: the run does not count for the object's pace.
+	Idle bool
 	// Gone says that the object does not exist any more: all that the stage remembers of it is dropped.
 	Gone bool
 }

@@ -373,6 +373,20 @@ func TestPaceLimitsAStorm(t *testing.T) {
 	})
 }
 
+func TestIdleRunsDoNotCountForThePace(t *testing.T) {
+	var runs atomic.Int32
+	o := fast
+	o.Pace = stage.Pace{Burst: 2, Every: time.Hour}
+	s := start(t, bustest.Start(t), handlerFunc(func(context.Context, *stage.Run) (stage.Result, error) {
+		runs.Add(1)
+		return stage.Result{Idle: true}, nil
+	}), o)
+	for i := range int32(10) {
+		s.Trigger(t.Context(), app, stage.Hint{})
+		waitFor(t, "the next run", func() bool { return runs.Load() > i })
+	}
+}
+
 func TestFactsWakeObjects(t *testing.T) {
 	server := bustest.Start(t)
 	woken := make(chan *stage.Run, 10)

@@ -305,6 +305,9 @@ func (s *Stage) conclude(ctx context.Context, run *Run, t trigger, result Result
 			return err
 		}
 	}
+	if result.Idle && runErr == nil {
+		rec.Budget.Tokens++
+	}
 	rec.Seq, rec.At = t.seq, t.at
 	return run.write(ctx)
 }

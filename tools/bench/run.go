@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"time"
@@ -14,8 +15,8 @@ import (
 	"github.com/sluice-cd/sluice/tools/bench/internal/rows"
 )
 
-// run measures and writes what it found, also when a row fails.
-func run(ctx context.Context, o *options) (err error) {
+// run measures and writes to out what it found, also when a row fails.
+func run(ctx context.Context, o *options, out io.Writer) (err error) {
 	load := lab.Load()
 	l, err := lab.Start(ctx, o.lab)
 	if err != nil {
@@ -27,7 +28,7 @@ func run(ctx context.Context, o *options) (err error) {
 		return err
 	}
 	failure := measure(ctx, o, l, result)
-	return errors.Join(failure, write(o, result))
+	return errors.Join(failure, write(o, result, out))
 }
 
 func settings(o *options) map[string]string {
@@ -59,7 +60,7 @@ func measure(ctx context.Context, o *options, l *lab.Lab, result *report.Report)
 	return nil
 }
 
-func write(o *options, result *report.Report) error {
+func write(o *options, result *report.Report, out io.Writer) error {
 	if o.markdown != "" {
 		file, err := os.Create(o.markdown)
 		if err != nil {
@@ -70,7 +71,7 @@ func write(o *options, result *report.Report) error {
 		}
 	}
 	if o.json {
-		return result.JSON(os.Stdout)
+		return result.JSON(out)
 	}
-	return result.Text(os.Stdout)
+	return result.Text(out)
 }

@@ -139,7 +139,7 @@ func (h *Handler) bringForward(ctx context.Context, run *stage.Run, k *kustomize
 	if fault != nil {
 		return stage.Result{}, stage.After(k.GetRetryInterval(), failure)
 	}
-	return stage.Result{Next: k.Spec.Interval.Duration}, nil
+	return stage.Result{Next: k.Spec.Interval.Duration, Idle: next.Set == last.Set}, nil
 }
 
 // noteReads remembers what a Kustomization reads, for Followers.

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"k8s.io/client-go/rest"
 )
 
@@ -12,8 +13,9 @@ import (
 type Meter struct {
 	API       rest.Interface // of the API server, through Own
 	Own       *Own
-	Processes map[string]int    // process ids by name
-	Beside    map[string]int    // those that share the machine: the control plane and the benchmark
+	Processes map[string]int // process ids by name
+	Beside    map[string]int // those that share the machine: the control plane and the benchmark
+	Bus       jetstream.JetStream
 	Metrics   map[string]string // URLs of the services' metrics by name
 }
 
@@ -24,7 +26,8 @@ type Usage struct {
 	Peak         map[string]int64   `json:"peakBytes"`  // by process, each at its own worst moment
 	PeakTogether int64              `json:"peakBytesTogether"`
 	Runs         map[string]float64 `json:"stageRuns"`
-	Beside       map[string]float64 `json:"cpuSecondsBeside"` // of what shares the machine
+	Stored       map[string]float64 `json:"busMessagesStored"` // by stream
+	Beside       map[string]float64 `json:"cpuSecondsBeside"`  // of what shares the machine
 }
 
 // CPUSeconds is the processor time of all processes.
@@ -41,7 +44,10 @@ func Mean(all []*Usage) *Usage {
 	if len(all) == 0 {
 		return nil
 	}
-	mean := &Usage{Requests: Requests{}, CPU: map[string]float64{}, Peak: map[string]int64{}, Runs: map[string]float64{}, Beside: map[string]float64{}}
+	mean := &Usage{
+		Requests: Requests{}, CPU: map[string]float64{}, Peak: map[string]int64{}, Runs: map[string]float64{},
+		Stored: map[string]float64{}, Beside: map[string]float64{},
+	}
 	share := 1 / float64(len(all))
 	for _, u := range all {
 		for kind, n := range u.Requests {
@@ -49,6 +55,7 @@ func Mean(all []*Usage) *Usage {
 		}
 		addShare(mean.CPU, u.CPU, share)
 		addShare(mean.Runs, u.Runs, share)
+		addShare(mean.Stored, u.Stored, share)
 		addShare(mean.Beside, u.Beside, share)
 		for name, n := range u.Peak {
 			mean.Peak[name] = max(mean.Peak[name], n)
@@ -73,8 +80,8 @@ type Window struct {
 
 // reading is the state of all counters at one moment.
 type reading struct {
-	served, own       Requests
-	cpu, beside, runs map[string]float64
+	served, own               Requests
+	cpu, beside, runs, stored map[string]float64
 }
 
 // Begin starts to measure.
@@ -100,7 +107,7 @@ func (w *Window) End(ctx context.Context) (*Usage, error) {
 	}
 	u := &Usage{
 		Requests: end.served.minus(w.begin.served).minus(end.own.minus(w.begin.own)),
-		CPU:      minus(end.cpu, w.begin.cpu), Runs: minus(end.runs, w.begin.runs), Beside: minus(end.beside, w.begin.beside),
+		CPU:      minus(end.cpu, w.begin.cpu), Runs: minus(end.runs, w.begin.runs), Beside: minus(end.beside, w.begin.beside), Stored: minus(end.stored, w.begin.stored),
 		Peak: map[string]int64{}, PeakTogether: together,
 	}
 	for name, pid := range w.meter.Processes {
@@ -131,12 +138,16 @@ func (m *Meter) read(ctx context.Context) (*reading, error) {
 	if err != nil {
 		return nil, err
 	}
+	messages, err := stored(ctx, m.Bus)
+	if err != nil {
+		return nil, err
+	}
 	cpu, err := cpuOf(m.Processes)
 	if err != nil {
 		return nil, err
 	}
 	beside, err := cpuOf(m.Beside)
-	return &reading{served: all, own: own, runs: runs, cpu: cpu, beside: beside}, err
+	return &reading{served: all, own: own, runs: runs, stored: messages, cpu: cpu, beside: beside}, err
 }
 
 // sampleEvery is how often the memory of all processes together is looked at.

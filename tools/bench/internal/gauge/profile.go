@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Profile has each service profile its use of the processor until stop is called, and keeps the profiles in folder/name. They are pieces
-// of a second each, which go tool pprof takes together: a row may be short.
+// Profile has each service profile its use of the processor until stop is called, and keeps the profiles in folder/name, with one of
+// what is on the heap then. Those of the processor are pieces of a second each, which go tool pprof takes together: a row may be short.
 func Profile(ctx context.Context, metrics map[string]string, folder, name string) (stop func() error) {
 	dir := filepath.Join(folder, name)
 	ctx, cancel := context.WithCancel(ctx)
@@ -22,9 +22,8 @@ func Profile(ctx context.Context, metrics map[string]string, folder, name string
 	errs := make(chan error, len(metrics))
 	var all sync.WaitGroup
 	for service, url := range metrics {
-		all.Go(func() {
-			errs <- profilePieces(ctx, ended, strings.TrimSuffix(url, "/metrics"), filepath.Join(dir, service))
-		})
+		base := strings.TrimSuffix(url, "/metrics") + "/debug/pprof/"
+		all.Go(func() { errs <- profileService(ctx, ended, base, dir, service) })
 	}
 	return func() error {
 		close(ended)
@@ -39,26 +38,33 @@ func Profile(ctx context.Context, metrics map[string]string, folder, name string
 	}
 }
 
-func profilePieces(ctx context.Context, ended <-chan struct{}, base, prefix string) error {
-	if err := os.MkdirAll(filepath.Dir(prefix), 0o755); err != nil {
+func profileService(ctx context.Context, ended <-chan struct{}, base, dir, service string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make a folder for profiles: %w", err)
 	}
 	for n := 0; ; n++ {
 		select {
-		case <-ended:
-			return nil
 		case <-ctx.Done():
 			return nil
+		case <-ended:
+			return keepProfile(ctx, base+"heap", filepath.Join(dir, "heap-"+service+".pb.gz"))
 		default:
 		}
-		piece, err := fetchProfile(ctx, base+"/debug/pprof/profile?seconds=1")
-		if err != nil {
-			return fmt.Errorf("fetch profile: %w", err)
-		}
-		if err := os.WriteFile(fmt.Sprintf("%s-%03d.pb.gz", prefix, n), piece, 0o644); err != nil {
-			return fmt.Errorf("keep profile: %w", err)
+		if err := keepProfile(ctx, base+"profile?seconds=1", filepath.Join(dir, fmt.Sprintf("cpu-%s-%03d.pb.gz", service, n))); err != nil {
+			return err
 		}
 	}
+}
+
+func keepProfile(ctx context.Context, url, file string) error {
+	content, err := fetchProfile(ctx, url)
+	if err != nil {
+		return fmt.Errorf("fetch profile: %w", err)
+	}
+	if err := os.WriteFile(file, content, 0o644); err != nil {
+		return fmt.Errorf("keep profile: %w", err)
+	}
+	return nil
 }
 
 func fetchProfile(ctx context.Context, url string) ([]byte, error) {

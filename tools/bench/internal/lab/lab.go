@@ -11,6 +11,8 @@ import (
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/go-logr/logr"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/discovery"
@@ -57,6 +59,7 @@ type Lab struct {
 	head       string
 	requests   int // for a reconciliation, so far
 	own        *gauge.Own
+	bus        *nats.Conn
 	config     *rest.Config
 }
 
@@ -93,6 +96,9 @@ func (l *Lab) Say(format string, args ...any) {
 
 // Stop ends everything.
 func (l *Lab) Stop() error {
+	if l.bus != nil {
+		l.bus.Close()
+	}
 	if l.Sluice != nil {
 		l.Sluice.Stop()
 	}
@@ -182,11 +188,30 @@ func (l *Lab) startSluice(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.Meter = &gauge.Meter{API: l.API, Own: l.own, Processes: map[string]int{"nats-server": l.Sluice.Bus().PID()}, Metrics: map[string]string{}, Beside: l.Plane.PIDs()}
+	streams, err := l.connectBus()
+	if err != nil {
+		return err
+	}
+	l.Meter = &gauge.Meter{
+		API: l.API, Own: l.own, Bus: streams, Processes: map[string]int{"nats-server": l.Sluice.Bus().PID()}, Metrics: map[string]string{}, Beside: l.Plane.PIDs(),
+	}
 	l.Meter.Beside["benchmark"] = os.Getpid()
 	for _, r := range l.Sluice.Replicas("") {
 		l.Meter.Processes[r.Service] = r.PID()
 		l.Meter.Metrics[r.Service] = r.MetricsURL()
 	}
 	return nil
+}
+
+// connectBus connects only to look at how much the bus stores.
+func (l *Lab) connectBus() (jetstream.JetStream, error) {
+	var err error
+	if l.bus, err = nats.Connect(l.Sluice.NATSURL()); err != nil {
+		return nil, fmt.Errorf("connect to the bus: %w", err)
+	}
+	streams, err := jetstream.New(l.bus)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the bus: %w", err)
+	}
+	return streams, nil
 }

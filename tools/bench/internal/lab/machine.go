@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/nats-io/nats.go"
 	"k8s.io/client-go/discovery"
 )
 
@@ -38,12 +37,7 @@ func (l *Lab) Describe(ctx context.Context, load string) (Machine, error) {
 		return m, fmt.Errorf("ask the API server for its version: %w", err)
 	}
 	m.Kubernetes = version.GitVersion
-	bus, err := nats.Connect(l.Sluice.NATSURL())
-	if err != nil {
-		return m, fmt.Errorf("ask the bus for its version: %w", err)
-	}
-	m.NATS = bus.ConnectedServerVersion()
-	bus.Close()
+	m.NATS = l.bus.ConnectedServerVersion()
 	m.Git = strings.TrimPrefix(output(ctx, "git", "--version"), "git version ")
 	m.Commit = output(ctx, "git", "describe", "--always", "--dirty")
 	return m, nil

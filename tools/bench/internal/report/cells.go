@@ -61,6 +61,9 @@ func (r *Row) details() []string {
 	if beside := listed(r.Usage.Beside, "%s %.2f CPU s"); beside != "" {
 		lines = append(lines, "beside them: "+beside)
 	}
+	if stored := listed(r.Usage.Stored, "%s %.4g"); stored != "" {
+		lines = append(lines, "messages stored by the bus: "+stored)
+	}
 	if runs := listed(r.Usage.Runs, "%s %.4g"); runs != "" {
 		lines = append(lines, "runs of stages: "+runs)
 	}

@@ -13,7 +13,7 @@ func (b *Bench) idle(ctx context.Context) ([]*report.Row, error) {
 	if err := b.rest(ctx); err != nil {
 		return nil, err
 	}
-	row := &report.Row{Name: fmt.Sprintf("nothing happens for %s", b.Options.Idle), Target: "≤ 10 requests, ~0 CPU in 1 minute"}
+	row := &report.Row{Name: fmt.Sprintf("nothing happens for %s", b.Options.Idle), Target: b.target("≤ 10 requests, ~0 CPU in 1 minute")}
 	var err error
 	row.Usage, err = b.measured(ctx, func() error { return pause(ctx, b.Options.Idle) })
 	row.Note = fmt.Sprintf("intervals are %s, so none ends meanwhile", b.Lab.Options.Interval)
