@@ -158,6 +158,9 @@ func (s *Stage) runOnce(ctx context.Context, msg jetstream.Msg, key types.Namesp
 		Key: key, Hint: t.hint, Failures: rec.Failures, bus: s.rt.Bus, stage: s.Name, lock: held, record: rec,
 		Log: s.log.With("object", key.String()),
 	}
+	if !s.freshen(ctx, run) {
+		return givenBack
+	}
 	result, err := s.execute(ctx, msg, run, t)
 	if errors.Is(err, ErrLockLost) || held.guard() != nil || err != nil && ctx.Err() != nil {
 		run.Log.Info("run given back", "err", err)
@@ -270,6 +273,12 @@ func (s *Stage) keepLock(ctx context.Context, msg jetstream.Msg, run *Run) (cont
 		}
 	}()
 	return runCtx, func() { cancel(nil); cancelLimit(); <-done }
+}
+
+// freshen renews a lock before a run where the next renewal is due already: short runs in a row never come to it, and a process that
+// stood still may have lost the lock before its run began.
+func (s *Stage) freshen(ctx context.Context, run *Run) bool {
+	return run.lock.untilExpiry() > s.opts.LockTTL*2/3 || s.renew(ctx, run)
 }
 
 // renew tries until the lock is renewed, lost, or expired.
