@@ -9,6 +9,7 @@ import (
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-cd/sluice/libs/bus"
 	"github.com/sluice-cd/sluice/libs/kube"
@@ -64,6 +65,9 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 		return fmt.Errorf("start manifest-renderer: %w", err)
 	}
 	env.Ready()
+	env.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "sluice_render_builds_total", Help: "Builds begun: renders that were not known to be those of before.",
+	}, func() float64 { return float64(h.Renderer.Builds()) }))
 	garbage := service.NewCollector(env, "collect-sets", env.Bus.Sets(), handler.NamedSets(env.Bus))
 	var wg sync.WaitGroup
 	wg.Go(func() { applications.Run(ctx) })

@@ -16,6 +16,11 @@ func main() {
 		config.AddFlags(f)
 		return config.Validate
 	}, func(ctx context.Context, env *service.Env) error {
+		restore, err := app.Confine(env.Log)
+		if err != nil {
+			return err
+		}
+		defer restore()
 		return app.Run(ctx, env, config)
 	})
 }

@@ -1,7 +1,6 @@
 package decrypt
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,15 +15,9 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/getsops/sops/v3/azkv"
-	"github.com/getsops/sops/v3/gcpkms"
-	"github.com/getsops/sops/v3/hcvault"
 	"github.com/getsops/sops/v3/keyservice"
 	"github.com/getsops/sops/v3/kms"
-	"github.com/hashicorp/vault/api"
 	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/google"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"sigs.k8s.io/yaml"
 )
 
@@ -80,28 +73,6 @@ func azureCertificate(tenant, client, certificate, password string, sendChain bo
 		&azidentity.ClientCertificateCredentialOptions{SendCertificateChain: sendChain})
 }
 
-const gcpScope = "https://www.googleapis.com/auth/cloudkms"
-
-// gcpCredential takes keys of service accounts alone: other kinds of credentials
-// can name files to read and programs to run.
-func gcpCredential(value []byte) ([]byte, error) {
-	if _, err := google.JWTConfigFromJSON(value, gcpScope); err != nil {
-		return nil, failed("it is no JSON key of a service account")
-	}
-	return value, nil
-}
-
-func (s *service) openVault(k *keyservice.VaultKey, data []byte) ([]byte, error) {
-	if s.keys.vaultToken == "" {
-		return nil, failed("the Secret holds no sops.vault-token")
-	}
-	key := hcvault.NewMasterKey(k.GetVaultAddress(), k.GetEnginePath(), k.GetKeyName())
-	key.EncryptedKey = string(data)
-	hcvault.Token(s.keys.vaultToken).ApplyToMasterKey(key)
-	hcvault.NewHTTPClient(s.client()).ApplyToMasterKey(key)
-	return s.asked(key.DecryptContext(s.ctx))
-}
-
 // keyARN is stricter than the library, which puts the region into an address.
 var keyARN = regexp.MustCompile(`^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]+:(key|alias)/[A-Za-z0-9/_-]+$`)
 
@@ -120,20 +91,6 @@ func (s *service) openAWS(k *keyservice.KmsKey, data []byte) ([]byte, error) {
 	}
 	if s.aws != nil {
 		kms.NewHTTPClient(s.aws).ApplyToMasterKey(key)
-	}
-	return s.asked(key.DecryptContext(s.ctx))
-}
-
-func (s *service) openGCP(k *keyservice.GcpKmsKey, data []byte) ([]byte, error) {
-	key := gcpkms.NewMasterKeyFromResourceID(k.GetResourceId())
-	key.EncryptedKey = string(data)
-	if s.keys.gcp != nil {
-		c, err := google.JWTConfigFromJSON(s.keys.gcp, gcpScope)
-		if err != nil {
-			return nil, failed("sops.gcp-kms is no JSON key of a service account")
-		}
-		ctx := context.WithValue(s.ctx, oauth2.HTTPClient, s.client())
-		gcpkms.NewTokenSource(c.TokenSource(ctx)).ApplyToMasterKey(key)
 	}
 	return s.asked(key.DecryptContext(s.ctx))
 }
@@ -185,8 +142,11 @@ func azureAmbient() (azcore.TokenCredential, error) {
 // refusal tells an answer that says no, or that the request is wrong, from a
 // service that did not answer.
 func refusal(err error) (refused bool, reason string) {
-	if v := (*api.ResponseError)(nil); errors.As(err, &v) && isRefusal(v.StatusCode) {
-		return true, fmt.Sprintf("Vault answered %d", v.StatusCode)
+	if a := (*answerError)(nil); errors.As(err, &a) && isRefusal(a.code) {
+		return true, a.Error()
+	}
+	if r := (*oauth2.RetrieveError)(nil); errors.As(err, &r) && r.Response != nil && isRefusal(r.Response.StatusCode) {
+		return true, fmt.Sprintf("Google gave no token: %d", r.Response.StatusCode)
 	}
 	if a := (*azcore.ResponseError)(nil); errors.As(err, &a) && isRefusal(a.StatusCode) {
 		return true, fmt.Sprintf("Azure answered %d %.60s", a.StatusCode, a.ErrorCode)
@@ -194,10 +154,6 @@ func refusal(err error) (refused bool, reason string) {
 	a, response := (smithy.APIError)(nil), (*smithyhttp.ResponseError)(nil)
 	if errors.As(err, &a) && errors.As(err, &response) && isRefusal(response.HTTPStatusCode()) && !strings.Contains(a.ErrorCode(), "Throttl") {
 		return true, fmt.Sprintf("AWS answered %.60s", a.ErrorCode())
-	}
-	switch status.Code(err) {
-	case codes.PermissionDenied, codes.NotFound, codes.InvalidArgument, codes.Unauthenticated, codes.FailedPrecondition:
-		return true, "Google answered " + status.Code(err).String()
 	}
 	if guarded := (*guardError)(nil); errors.As(err, &guarded) {
 		return true, guarded.Error()

@@ -21,8 +21,6 @@ import (
 
 	"github.com/getsops/sops/v3"
 	"github.com/getsops/sops/v3/aes"
-	"github.com/getsops/sops/v3/cmd/sops/common"
-	"github.com/getsops/sops/v3/config"
 	"github.com/getsops/sops/v3/keyservice"
 	"github.com/getsops/sops/v3/logging"
 	"github.com/sirupsen/logrus"
@@ -90,7 +88,7 @@ func (d *Decryptor) Decrypt(ctx context.Context, data []byte, in, out Format) (p
 	if err := check(data, in); err != nil {
 		return nil, err
 	}
-	file, err := common.StoreForFormat(in.sops(), config.NewStoresConfig()).LoadEncryptedFile(data)
+	file, err := in.store().LoadEncryptedFile(data)
 	if err != nil {
 		return nil, failed("it is no valid SOPS %s file", in)
 	}
@@ -101,7 +99,7 @@ func (d *Decryptor) Decrypt(ctx context.Context, data []byte, in, out Format) (p
 	if _, err := file.Decrypt(key, aes.NewCipher()); err != nil {
 		return nil, failed("a value is not encrypted with the file's data key, or was changed")
 	}
-	plain, err = common.StoreForFormat(out.sops(), config.NewStoresConfig()).EmitPlainFile(file.Branches)
+	plain, err = out.store().EmitPlainFile(file.Branches)
 	if err != nil {
 		return nil, failed("the decrypted %s cannot be written as %s", in, out)
 	}

@@ -2,8 +2,12 @@ package decrypt
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"io"
 	"net/http"
@@ -15,6 +19,7 @@ import (
 	"testing"
 
 	"github.com/getsops/sops/v3/azkv"
+	"github.com/getsops/sops/v3/gcpkms"
 	"github.com/getsops/sops/v3/hcvault"
 	"github.com/getsops/sops/v3/keys"
 	"github.com/getsops/sops/v3/kms"
@@ -250,6 +255,71 @@ func TestAWS(t *testing.T) {
 	key.Arn = "arn:aws:kms:x.example.com/#:1:key/a"
 	if _, err = d.Decrypt(t.Context(), []byte(decrypttest.Encrypt(t, "a.yaml", plain["a.yaml"], "", key)), YAML, YAML); err == nil || !strings.Contains(err.Error(), "the ARN is not valid") {
 		t.Errorf("a region that is a host: got %v", err)
+	}
+}
+
+func TestGCP(t *testing.T) {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	account, err := json.Marshal(map[string]string{
+		"type": "service_account", "client_email": "a@example.com", "token_uri": "https://oauth2.googleapis.com/token",
+		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resource := "projects/p/locations/l/keyRings/r/cryptoKeys/k"
+	key := gcpkms.NewMasterKeyFromResourceID(resource)
+	key.EncryptedKey = base64.StdEncoding.EncodeToString([]byte("sealed"))
+	encrypted := []byte(decrypttest.Encrypt(t, "a.yaml", plain["a.yaml"], "", key))
+	status := http.StatusOK
+	d := decryptor(t, map[string][]byte{"sops.gcp-kms": account})
+	d.client = func() *http.Client {
+		return &http.Client{Transport: answering(func(r *http.Request) (*http.Response, error) {
+			code, body := http.StatusOK, `{"access_token": "t0ken", "token_type": "Bearer", "expires_in": 60}`
+			if r.URL.Host == "cloudkms.googleapis.com" {
+				code, body = status, `{"plaintext": "`+base64.StdEncoding.EncodeToString(decrypttest.DataKey())+`"}`
+				if r.URL.Path != "/v1/"+resource+":decrypt" || r.Header.Get("Authorization") != "Bearer t0ken" {
+					code = http.StatusTeapot
+				}
+			}
+			return &http.Response{StatusCode: code, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+		})}
+	}
+	if got, err := d.Decrypt(t.Context(), encrypted, YAML, YAML); err != nil || string(got) != plain["a.yaml"] {
+		t.Errorf("got %q, %v", got, err)
+	}
+	for code, passing := range map[int]bool{http.StatusForbidden: false, http.StatusServiceUnavailable: true, http.StatusFound: true} {
+		status = code
+		_, err := d.Decrypt(t.Context(), encrypted, YAML, YAML)
+		if e := (*Error)(nil); !errors.As(err, &e) || e.Passing != passing || strings.Contains(e.Message, "t0ken") {
+			t.Errorf("%d: got %v", code, err)
+		}
+	}
+	key.ResourceID = "projects/../locations/l/keyRings/r/cryptoKeys/k"
+	if _, err = d.Decrypt(t.Context(), []byte(decrypttest.Encrypt(t, "a.yaml", plain["a.yaml"], "", key)), YAML, YAML); err == nil || !strings.Contains(err.Error(), "resource id is not valid") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The path of a Vault key cannot be used to reach something else with the token.
+func TestVaultPaths(t *testing.T) {
+	address, _ := vault(t, http.StatusOK)
+	d := decryptor(t, map[string][]byte{"sops.vault-token": []byte("t0ken")})
+	d.client = func() *http.Client { return &http.Client{} }
+	for _, engine := range []string{"../sys", "transit/../../sys", "transit?x=", "/transit", ""} {
+		key := hcvault.NewMasterKey(address, engine, "team")
+		key.EncryptedKey = "vault:v1:x"
+		_, err := d.Decrypt(t.Context(), []byte(decrypttest.Encrypt(t, "a.yaml", plain["a.yaml"], "", key)), YAML, YAML)
+		if err == nil || !strings.Contains(err.Error(), "address of the key is not valid") {
+			t.Errorf("%q: got %v", engine, err)
+		}
 	}
 }
 

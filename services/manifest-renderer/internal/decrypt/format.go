@@ -4,7 +4,12 @@ import (
 	"bytes"
 	"strings"
 
-	"github.com/getsops/sops/v3/cmd/sops/formats"
+	"github.com/getsops/sops/v3"
+	"github.com/getsops/sops/v3/config"
+	"github.com/getsops/sops/v3/stores/dotenv"
+	"github.com/getsops/sops/v3/stores/ini"
+	"github.com/getsops/sops/v3/stores/json"
+	"github.com/getsops/sops/v3/stores/yaml"
 )
 
 // Format is how an encrypted or a decrypted file is written.
@@ -21,19 +26,30 @@ const (
 
 var known = []struct {
 	name string
-	sops formats.Format
 	mark string // what every encrypted file of the format holds
 }{
-	Binary: {"binary", formats.Binary, `"mac": "ENC[`},
-	Dotenv: {"dotenv", formats.Dotenv, "sops_mac=ENC["},
-	INI:    {"INI", formats.Ini, "[sops]"},
-	JSON:   {"JSON", formats.Json, `"mac": "ENC[`},
-	YAML:   {"YAML", formats.Yaml, "mac: ENC["},
+	Binary: {"binary", `"mac": "ENC[`},
+	Dotenv: {"dotenv", "sops_mac=ENC["},
+	INI:    {"INI", "[sops]"},
+	JSON:   {"JSON", `"mac": "ENC[`},
+	YAML:   {"YAML", "mac: ENC["},
 }
 
 func (f Format) String() string { return known[f].name }
 
-func (f Format) sops() formats.Format { return known[f].sops }
+func (f Format) store() sops.Store {
+	switch f {
+	case Dotenv:
+		return dotenv.NewStore(&config.DotenvStoreConfig{})
+	case INI:
+		return ini.NewStore(&config.INIStoreConfig{})
+	case JSON:
+		return json.NewStore(&config.JSONStoreConfig{Indent: -1})
+	case YAML:
+		return yaml.NewStore(&config.YAMLStoreConfig{})
+	}
+	return json.NewBinaryStore(&config.JSONBinaryStoreConfig{Indent: -1})
+}
 
 // Marks reports whether data looks like an encrypted file of the format.
 func (f Format) Marks(data []byte) bool { return bytes.Contains(data, []byte(known[f].mark)) }

@@ -61,7 +61,13 @@ type world struct {
 
 	mu   sync.Mutex
 	runs map[types.NamespacedName]int // that ended
-	done []types.NamespacedName       // in order
+	done []ended                      // in order
+}
+
+// ended is a run that did.
+type ended struct {
+	key types.NamespacedName
+	at  time.Time
 }
 
 // counted notes the runs of a handler.
@@ -74,7 +80,7 @@ func (c counted) Run(ctx context.Context, run *stage.Run) (stage.Result, error) 
 	result, err := c.Handler.Run(ctx, run)
 	c.w.mu.Lock()
 	c.w.runs[run.Key]++
-	c.w.done = append(c.w.done, run.Key)
+	c.w.done = append(c.w.done, ended{run.Key, time.Now()})
 	c.w.mu.Unlock()
 	return result, err
 }
@@ -120,9 +126,9 @@ func (w *world) start() {
 	w.check(w.cluster.Watch(ctx, &kustomizev1.Kustomization{}, kube.KustomizationHandled, s))
 	w.check(w.cluster.WatchReferences(ctx, s))
 	w.check(w.cluster.Start(ctx))
-	ended := make(chan struct{})
-	go func() { defer close(ended); s.Run(ctx) }()
-	w.t.Cleanup(func() { cancel(); <-ended })
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); s.Run(ctx) }()
+	w.t.Cleanup(func() { cancel(); <-stopped })
 }
 
 func (w *world) check(err error) {

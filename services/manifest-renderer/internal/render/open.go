@@ -57,11 +57,8 @@ func encryptedFiles(k *kustypes.Kustomization) (all []encryptedFile) {
 			all = append(all, encryptedFile{file, format})
 		}
 	}
-	for _, p := range slices.Concat(k.Patches, k.PatchesJson6902) {
+	for _, p := range k.Patches {
 		all = append(all, encryptedFile{p.Path, decrypt.FormatOf(p.Path)})
-	}
-	for _, p := range k.PatchesStrategicMerge {
-		all = append(all, encryptedFile{string(p), decrypt.FormatOf(string(p))})
 	}
 	return all
 }

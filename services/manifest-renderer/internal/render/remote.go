@@ -46,5 +46,5 @@ func shown(entry string) string {
 }
 
 func errRemote(entry string) *Error {
-	return failed("%.200q is remote, only what is in the source itself can be used", shown(entry))
+	return failed("%.200q is remote: Sluice does not fetch remote bases and files, copy them into the source", shown(entry))
 }
