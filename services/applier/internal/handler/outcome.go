@@ -210,7 +210,8 @@ func (a *Applier) failed(ctx context.Context, j *job, failure error) (stage.Resu
 
 // tellFailure publishes a failure. To wait for a dependency is none, only worth an Event.
 func (a *Applier) tellFailure(ctx context.Context, j *job, f *fault) error {
-	if f.reason == meta.DependencyNotReadyReason {
+	var unready *unreadyError
+	if errors.As(f, &unready) && !unready.wrong {
 		a.Events.Normal(j.k, j.rendered.SourceRevision, f.reason, f.message)
 		return nil
 	}

@@ -58,27 +58,31 @@ func (a *Applier) checkDependencies(ctx context.Context, j *job) error {
 	return nil
 }
 
-type unreadyError struct{ message string }
+// unreadyError says that a dependency is not ready. Patience mends that, unless it is wrong: it does not exist or may not be looked at.
+type unreadyError struct {
+	message string
+	wrong   bool
+}
 
 func (e *unreadyError) Error() string { return e.message }
 
 func (a *Applier) checkDependency(ctx context.Context, j *job, key types.NamespacedName, readyExpr string) error {
 	if a.NoCrossNamespaceRefs && key.Namespace != j.k.Namespace {
-		return &unreadyError{fmt.Sprintf("can't access dependency '%s', cross-namespace references have been blocked", key)}
+		return &unreadyError{message: fmt.Sprintf("can't access dependency '%s', cross-namespace references have been blocked", key), wrong: true}
 	}
 	dep := &kustomizev1.Kustomization{}
 	err := a.Cluster.Client.Get(ctx, key, dep)
 	switch {
 	case apierrors.IsNotFound(err):
-		return &unreadyError{fmt.Sprintf("dependency '%s' not found", key)}
+		return &unreadyError{message: fmt.Sprintf("dependency '%s' not found", key), wrong: true}
 	case err != nil:
 		return fmt.Errorf("read dependency %s: %w", key, err)
 	case readyExpr != "":
 		return isReadyBy(ctx, readyExpr, j.k, dep)
 	case !isReady(dep) || dep.Status.ObservedGeneration != dep.Generation:
-		return &unreadyError{fmt.Sprintf("dependency '%s' is not ready", key)}
+		return &unreadyError{message: fmt.Sprintf("dependency '%s' is not ready", key)}
 	case sameSource(j.k, dep) && dep.Status.LastAppliedRevision != j.rendered.SourceRevision:
-		return &unreadyError{fmt.Sprintf("dependency '%s' is not at revision %s yet", key, j.rendered.SourceRevision)}
+		return &unreadyError{message: fmt.Sprintf("dependency '%s' is not at revision %s yet", key, j.rendered.SourceRevision)}
 	}
 	return nil
 }
@@ -103,10 +107,10 @@ func isReadyBy(ctx context.Context, text string, self, dep *kustomizev1.Kustomiz
 	ready, err := expr.Bool(ctx, variables)
 	key := client.ObjectKeyFromObject(dep)
 	if err != nil {
-		return &unreadyError{fmt.Sprintf("dependency '%s' is not ready: %v", key, err)}
+		return &unreadyError{message: fmt.Sprintf("dependency '%s' is not ready: %v", key, err)}
 	}
 	if !ready {
-		return &unreadyError{fmt.Sprintf("dependency '%s' is not ready according to readyExpr eval", key)}
+		return &unreadyError{message: fmt.Sprintf("dependency '%s' is not ready according to readyExpr eval", key)}
 	}
 	return nil
 }
