@@ -120,7 +120,7 @@ func Ready(obj Resource) error {
 	case ready.ObservedGeneration != obj.GetGeneration():
 		return fmt.Errorf("condition Ready is of generation %d, not %d", ready.ObservedGeneration, obj.GetGeneration())
 	case ready.Status != metav1.ConditionTrue:
-		return fmt.Errorf("Ready=%s, %s: %s", ready.Status, ready.Reason, ready.Message)
+		return fmt.Errorf("condition Ready is %s, %s: %s", ready.Status, ready.Reason, ready.Message)
 	}
 	return nil
 }
