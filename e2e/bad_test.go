@@ -78,7 +78,7 @@ func wantFault(t *testing.T, e *harness.Env, obj harness.Resource, bad badInput)
 			return fmt.Errorf("no condition Ready")
 		}
 		if ready.Status != metav1.ConditionFalse || ready.Reason != bad.reason || !strings.Contains(ready.Message, bad.says) {
-			return fmt.Errorf("Ready=%s, %s: %s; want False, %s and %q", ready.Status, ready.Reason, ready.Message, bad.reason, bad.says)
+			return fmt.Errorf("condition Ready is %s, %s: %s; want False, %s and %q", ready.Status, ready.Reason, ready.Message, bad.reason, bad.says)
 		}
 		return harness.Want("generation of the condition", ready.ObservedGeneration, obj.GetGeneration())
 	})

@@ -37,9 +37,11 @@ func TestKillAnyReplica(t *testing.T) {
 	kills := map[string]int{}
 	for end := time.Now().Add(duration); time.Now().Before(end); {
 		harness.Pause(t.Context(), time.Duration(rng.IntN(1500))*time.Millisecond) // replicas are killed while they start, too
-		f.strike(t.Context(), soon(rng))
 		running := e.Replicas("")
 		victim := running[rng.IntN(len(running))]
+		if rng.IntN(2) == 0 {
+			strike(t, e, rng, victim)
+		}
 		e.KillReplica(victim)
 		e.AddReplica(victim.Service)
 		kills[victim.Service]++
@@ -54,8 +56,12 @@ func TestKillAnyReplica(t *testing.T) {
 	wantInterrupted(t, e.Runs(t))
 }
 
-// soon is a while after a push in which its runs are under way.
-func soon(rng *rand.Rand) time.Duration { return time.Duration(rng.IntN(150)) * time.Millisecond }
+// strike returns when a replica is likely to be in the midst of a run: a little after it began one.
+func strike(t *testing.T, e *harness.Env, rng *rand.Rand, victim *localrun.Replica) {
+	t.Helper()
+	e.AwaitRun(t.Context(), victim, 2*time.Second)
+	harness.Pause(t.Context(), time.Duration(rng.IntN(30))*time.Millisecond)
+}
 
 // wantInterrupted holds that the test did what it says, and that no object was worked on twice at once.
 func wantInterrupted(t *testing.T, runs []harness.Run) {
@@ -96,8 +102,8 @@ func TestFreezeAnyReplica(t *testing.T) {
 		own, replicas := rand.New(rand.NewPCG(rng.Uint64(), 0)), e.Replicas(service)
 		freezing.Go(func() {
 			for time.Now().Before(end) {
-				f.strike(t.Context(), soon(own))
 				victim := replicas[own.IntN(len(replicas))]
+				strike(t, e, own, victim)
 				if err := e.FreezeReplica(t.Context(), victim, lockTime+time.Second+time.Duration(own.IntN(1000))*time.Millisecond); err != nil {
 					t.Error(err)
 				}

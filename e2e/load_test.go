@@ -18,7 +18,6 @@ type fleet struct {
 	env                       *harness.Env
 	repos                     []*harness.Repo
 	objects, applied, sources *harness.Recorder
-	pushed                    chan struct{} // gets a token with each push of the load, unless one is there already
 }
 
 // newFleet makes repositories with so many applications each and returns when all are in the cluster.
@@ -31,7 +30,7 @@ func newFleet(t *testing.T, e *harness.Env, repos, apps int, edit ...func(*sourc
 func newFleetNamed(t *testing.T, e *harness.Env, name string, repos, apps int, edit ...func(*sourcev1.GitRepositorySpec)) *fleet {
 	t.Helper()
 	f := &fleet{
-		env: e, pushed: make(chan struct{}, 1), objects: e.Record(t, e.Namespace), applied: e.RecordApplied(t, e.Namespace), sources: e.RecordSources(t, e.Namespace),
+		env: e, objects: e.Record(t, e.Namespace), applied: e.RecordApplied(t, e.Namespace), sources: e.RecordSources(t, e.Namespace),
 	}
 	for i := range repos {
 		f.repos = append(f.repos, e.NewRepo(t, fmt.Sprintf("%s-%d", name, i), apps, edit...))
@@ -91,7 +90,6 @@ func (f *fleet) load(t *testing.T, rng *rand.Rand, every time.Duration) (stop fu
 				failure = err
 			}
 			pushes++
-			f.signal()
 			harness.Pause(ctx, time.Duration(own.Int64N(int64(2*every))))
 		}
 	})
@@ -105,22 +103,6 @@ func (f *fleet) load(t *testing.T, rng *rand.Rand, every time.Duration) (stop fu
 	}
 	t.Cleanup(func() { stop() })
 	return stop
-}
-
-func (f *fleet) signal() {
-	select {
-	case f.pushed <- struct{}{}:
-	default:
-	}
-}
-
-// strike returns at a moment at which runs are likely to be under way: up to a while after a push of the load.
-func (f *fleet) strike(ctx context.Context, after time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-f.pushed:
-	}
-	harness.Pause(ctx, after)
 }
 
 func someApps(rng *rand.Rand, repo *harness.Repo) []string {

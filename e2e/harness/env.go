@@ -38,7 +38,8 @@ type Env struct {
 	Dir       string // data and logs; removed when the test passes
 	Namespace string
 
-	t testing.TB
+	t     testing.TB
+	begun beginnings
 
 	mu      sync.Mutex
 	deaths  map[string]time.Time // by name of the replica: when it was surely dead
@@ -59,7 +60,7 @@ func (w *World) Start(t testing.TB, o Options) *Env {
 	e.startGit(o.Git)
 	var err error
 	e.Installation, err = localrun.New(localrun.Options{
-		BinDir: w.BinDir, Dir: e.Dir, Kubeconfig: w.Plane.Kubeconfig(), LogLevel: "debug", Flags: o.Flags,
+		BinDir: w.BinDir, Dir: e.Dir, Kubeconfig: w.Plane.Kubeconfig(), LogLevel: "debug", Flags: o.Flags, Output: e.begun.output,
 	})
 	if err != nil {
 		t.Fatal(err)
