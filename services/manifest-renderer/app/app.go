@@ -52,7 +52,7 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 		return err
 	}
 	applications := stage.New(env.Stages, state.StageRender, h, stage.Options{
-		Slots: c.Concurrency, Objects: env.Cluster.Kustomizations,
+		Slots: c.Concurrency, Backoff: handler.Backoff, Objects: env.Cluster.Kustomizations,
 		Facts: []string{bus.FactSourceRevised}, Map: h.Followers,
 	})
 	if err := env.Cluster.Watch(ctx, &kustomizev1.Kustomization{}, kube.KustomizationHandled, applications); err != nil {

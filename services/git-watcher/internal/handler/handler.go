@@ -59,7 +59,8 @@ func (w *Watcher) Run(ctx context.Context, run *stage.Run) (stage.Result, error)
 	case apierrors.IsNotFound(err):
 		return stage.Result{Gone: true}, nil
 	case err != nil:
-		return stage.Result{}, fmt.Errorf("read git repository: %w", err)
+		// An API server that is away is no fault of the repository: the patience does not grow.
+		return stage.Result{}, stage.After(5*time.Second, fmt.Errorf("read git repository: %w", err))
 	case repo.DeletionTimestamp != nil:
 		return w.release(ctx, run, repo)
 	case repo.Spec.Suspend:

@@ -27,6 +27,9 @@ import (
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/tree"
 )
 
+// Backoff of runs that fail for no fault of the application, such as an API server or a bus that is away.
+var Backoff = stage.Backoff{Base: time.Second, Max: 30 * time.Second}
+
 // Handler is the handler of stage render.
 type Handler struct {
 	Cluster              *kube.Cluster
