@@ -41,9 +41,13 @@ type FetchRequest struct {
 	// takes its history for known. Only with Shallow. With haves the pack is
 	// thin: its deltas may stand on objects in the trees of Haves.
 	Haves []string
-	// Shallow asks for the wanted commits without their parents.
+	// Shallow asks for the wanted commits without their parents, or with Depth
+	// generations in all where that is more than one.
 	Shallow bool
+	Depth   int
 }
+
+func (r FetchRequest) depth() int { return max(r.Depth, 1) }
 
 // transport carries messages to one repository.
 type transport interface {

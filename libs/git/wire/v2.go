@@ -79,7 +79,7 @@ func (c *Client) fetchV2(ctx context.Context, request FetchRequest) (io.ReadClos
 		for _, have := range request.Haves {
 			m.printf("shallow %s\n", have)
 		}
-		m.printf("deepen 1\n")
+		m.printf("deepen %d\n", request.depth())
 	}
 	for _, have := range request.Haves {
 		m.printf("have %s\n", have)
