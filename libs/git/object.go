@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math"
 
-
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
