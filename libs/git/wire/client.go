@@ -66,7 +66,10 @@ type Client struct {
 	transport transport
 	server    *Server
 	remembers bool // server came from an earlier conversation
-	used      bool // a version 0 conversation that has had its fetch
+	// used: the conversation has had its fetch. In version 0 it is over then; in
+	// version 2 git's server goes on, but takes for shallow from then on, in its own
+	// repository, what it was told is shallow in ours.
+	used bool
 }
 
 // Server is what one advertisement told. For HTTP it can be passed to the next

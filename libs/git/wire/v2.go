@@ -66,6 +66,7 @@ func readRefsV2(p *packetReader) ([]Ref, error) {
 }
 
 func (c *Client) fetchV2(ctx context.Context, request FetchRequest) (io.ReadCloser, error) {
+	c.used = true
 	m := c.command("fetch")
 	if len(request.Haves) > 0 {
 		m.printf("thin-pack\n")
