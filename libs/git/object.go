@@ -18,13 +18,13 @@ type Object struct {
 	Content []byte
 }
 
-// NewBlob, NewTree and NewCommit give an object its hash.
+// NewBlob is the content of a file.
 func NewBlob(content []byte) Object { return newObject(plumbing.BlobObject, content) }
 
-// NewTree takes the encoded entries.
+// NewTree is a directory, its entries encoded.
 func NewTree(content []byte) Object { return newObject(plumbing.TreeObject, content) }
 
-// NewCommit takes the encoded commit.
+// NewCommit is a commit, encoded.
 func NewCommit(content []byte) Object { return newObject(plumbing.CommitObject, content) }
 
 func newObject(kind plumbing.ObjectType, content []byte) Object {
