@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -35,8 +36,8 @@ func FuzzKnownHosts(f *testing.F) {
 		transport := &sshTransport{options: SSHOptions{URL: &url.URL{Scheme: "ssh", Host: "git.example.com"}, Signer: signer, KnownHosts: lines}}
 		config, _, err := transport.config("git.example.com:22")
 		if err != nil {
-			if strings.ContainsAny(err.Error(), "\x00\x1b") {
-				t.Fatalf("%q", err)
+			if !regexp.MustCompile("^host key refused: known_hosts(: line [0-9]+)? cannot be read$").MatchString(err.Error()) {
+				t.Fatalf("the error quotes the file: %q", err)
 			}
 			return
 		}
