@@ -67,7 +67,7 @@ func raw(hash string) []byte {
 var hostileLimits = Limits{UnpackedBytes: 1 << 20, ObjectBytes: 1 << 20, Objects: 10_000}
 
 // install puts a pack into a new mirror and says how that ended and what it left behind.
-func install(t testing.TB, ctx context.Context, pack []byte) (err error, left []string) {
+func install(ctx context.Context, t testing.TB, pack []byte) (left []string, err error) {
 	t.Helper()
 	m := newMirror(t.TempDir(), hostileLimits.orDefault(), newContentCache(1))
 	if err := m.prepare(); err != nil {
@@ -78,7 +78,7 @@ func install(t testing.TB, ctx context.Context, pack []byte) (err error, left []
 	if globErr != nil {
 		t.Fatal(globErr)
 	}
-	return err, left
+	return left, err
 }
 
 func TestHostilePacks(t *testing.T) {
@@ -121,7 +121,7 @@ func TestHostilePacks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			err, left := install(t, t.Context(), test.pack)
+			left, err := install(t.Context(), t, test.pack)
 			runtime.ReadMemStats(&after)
 			if err == nil || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("got %v, want an error that says %q", err, test.says)
@@ -160,7 +160,7 @@ func FuzzPack(f *testing.F) {
 	f.Add(packed(packedRefDelta, 4, raw(strings.Repeat("ab", 20)), delta(1, 1, 1, 'x')), uint32(1))
 	f.Add(chain(3)[12:60], uint32(4))
 	f.Fuzz(func(t *testing.T, objects []byte, count uint32) {
-		err, left := install(t, t.Context(), packOf(count, objects))
+		left, err := install(t.Context(), t, packOf(count, objects))
 		if err != nil && len(left) > 0 || err == nil && len(left) != 2 {
 			t.Fatalf("left %v, %v", left, err)
 		}
