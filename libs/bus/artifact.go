@@ -3,8 +3,6 @@ package bus
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -39,12 +37,6 @@ type ArtifactInfo struct {
 	Name     string
 	Size     int64     // bytes
 	Modified time.Time // when it was last put
-}
-
-// Digest returns the content digest of data in the form "sha256:<hex>".
-func Digest(data []byte) string {
-	sum := sha256.Sum256(data)
-	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 // Artifacts is the store of packed sources.

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/sluice-cd/sluice/libs/archive"
 	"github.com/sluice-cd/sluice/libs/bus"
 	"github.com/sluice-cd/sluice/libs/bus/bustest"
 )
@@ -20,7 +21,7 @@ func TestArtifactsAreStoredOnceAndCollected(t *testing.T) {
 	kept, dropped := bytes.Repeat([]byte("k"), 3<<20), []byte("d")
 	for range 2 {
 		for _, data := range [][]byte{kept, dropped} {
-			if err := store.Put(ctx, bus.Digest(data), data); err != nil {
+			if err := store.Put(ctx, archive.Digest(data), data); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -28,17 +29,19 @@ func TestArtifactsAreStoredOnceAndCollected(t *testing.T) {
 	if have, err := store.List(ctx); err != nil || len(have) != 2 {
 		t.Fatalf("List = %v, %v; want two", have, err)
 	}
-	named := func(context.Context) (map[string]bool, error) { return map[string]bool{bus.Digest(kept): true}, nil }
+	named := func(context.Context) (map[string]bool, error) {
+		return map[string]bool{archive.Digest(kept): true}, nil
+	}
 	if done, err := bus.Collect(ctx, store, time.Hour, named); err != nil || done.Artifacts != 0 {
 		t.Fatalf("Collect within grace = %+v, %v; want nothing removed", done, err)
 	}
 	if done, err := bus.Collect(ctx, store, 0, named); err != nil || done.Artifacts != 1 {
 		t.Fatalf("Collect = %+v, %v; want one removed", done, err)
 	}
-	if got, err := store.Get(ctx, bus.Digest(kept)); err != nil || !bytes.Equal(got, kept) {
+	if got, err := store.Get(ctx, archive.Digest(kept)); err != nil || !bytes.Equal(got, kept) {
 		t.Fatalf("Get of the named artifact: %d bytes, %v", len(got), err)
 	}
-	if _, err := store.Get(ctx, bus.Digest(dropped)); !errors.Is(err, bus.ErrArtifactNotFound) {
+	if _, err := store.Get(ctx, archive.Digest(dropped)); !errors.Is(err, bus.ErrArtifactNotFound) {
 		t.Fatalf("Get of the collected artifact: %v; want ErrArtifactNotFound", err)
 	}
 }
@@ -49,7 +52,7 @@ func TestPutAgainRefreshesTheTime(t *testing.T) {
 	data := []byte("x")
 	var times []time.Time
 	for range 2 {
-		if err := store.Put(ctx, bus.Digest(data), data); err != nil {
+		if err := store.Put(ctx, archive.Digest(data), data); err != nil {
 			t.Fatal(err)
 		}
 		have, err := store.List(ctx)

@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/sluice-cd/sluice/libs/archive"
 	"github.com/sluice-cd/sluice/libs/bus"
 	"github.com/sluice-cd/sluice/libs/bus/bustest"
 )
@@ -21,10 +22,10 @@ func TestRequestsEndWithoutTheServer(t *testing.T) {
 	conn := server.Connect()
 	key := types.NamespacedName{Namespace: "shop", Name: "web"}
 	data := []byte("x")
-	if err := conn.Sets().Put(t.Context(), bus.Digest(data), data); err != nil {
+	if err := conn.Sets().Put(t.Context(), archive.Digest(data), data); err != nil {
 		t.Fatal(err)
 	}
-	opened, err := conn.Sets().Open(t.Context(), bus.Digest(data))
+	opened, err := conn.Sets().Open(t.Context(), archive.Digest(data))
 	if err != nil {
 		t.Fatal(err)
 	}

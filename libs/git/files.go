@@ -74,6 +74,9 @@ func chosen(ctx context.Context, found []content, ignored func(string) bool, lim
 	left := limits.TotalBytes
 	var files []archive.File
 	for _, f := range found {
+		if err := ctx.Err(); err != nil { // rules can make this long
+			return nil, err
+		}
 		if ignored(f.path) {
 			continue
 		}

@@ -11,6 +11,8 @@ type Limits struct {
 	UnpackedBytes int64
 	// ObjectBytes is the size of one object. It bounds memory.
 	ObjectBytes int64
+	// Objects is the number of objects of a pack, each of which takes some 300 bytes of memory while the pack is indexed.
+	Objects int
 	// FileBytes and TotalBytes are the size of one file, and of all files, that
 	// are left after the ignore rules. They bound memory.
 	FileBytes, TotalBytes int64
@@ -23,7 +25,7 @@ type Limits struct {
 // DefaultLimits suit repositories of manifests, and large ones with much else.
 func DefaultLimits() Limits {
 	return Limits{
-		ListBytes: 64 << 20, PackBytes: 1 << 30, UnpackedBytes: 8 << 30, ObjectBytes: 128 << 20,
+		ListBytes: 64 << 20, PackBytes: 1 << 30, UnpackedBytes: 8 << 30, ObjectBytes: 128 << 20, Objects: 1_000_000,
 		FileBytes: 64 << 20, TotalBytes: 256 << 20, Entries: 500_000, Packs: 64,
 	}
 }
@@ -40,6 +42,9 @@ func (l Limits) orDefault() Limits {
 	}
 	if l.Entries == 0 {
 		l.Entries = d.Entries
+	}
+	if l.Objects == 0 {
+		l.Objects = d.Objects
 	}
 	if l.Packs == 0 {
 		l.Packs = d.Packs

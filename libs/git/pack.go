@@ -103,6 +103,9 @@ func (l Limits) measure(file *contextFile) (bases map[string]bool, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if int64(count) > int64(l.Objects) {
+		return nil, fmt.Errorf("the number of objects is %w of %d", ErrTooLarge, l.Objects)
+	}
 	left := l.UnpackedBytes
 	bases = map[string]bool{}
 	for range count {
@@ -128,10 +131,15 @@ func (l Limits) measure(file *contextFile) (bases map[string]bool, err error) {
 // one of its own and of what comes out.
 func (l Limits) objectSize(scanner *packfile.Scanner, header *packfile.ObjectHeader) (int64, error) {
 	size := header.Length
+	if t := header.Type; !t.IsDelta() && (t < plumbing.CommitObject || t > plumbing.TagObject) {
+		return 0, fmt.Errorf("an object has no type that is known: %d", header.Type)
+	}
 	if size <= l.ObjectBytes {
 		start := new(deltaStart)
-		if _, _, err := scanner.NextObject(start); err != nil {
+		if n, _, err := scanner.NextObject(start); err != nil {
 			return 0, err
+		} else if n != size {
+			return 0, fmt.Errorf("an object has %d bytes where it says %d", n, size)
 		}
 		if header.Type.IsDelta() {
 			size = max(size, start.targetSize())

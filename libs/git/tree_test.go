@@ -263,19 +263,3 @@ func TestParseTree(t *testing.T) {
 		t.Errorf("%v, %v", entries, err)
 	}
 }
-
-func FuzzParseTree(f *testing.F) {
-	f.Add([]byte("100644 a\x00" + strings.Repeat("x", 20)))
-	f.Add([]byte("40000 ..\x00" + strings.Repeat("x", 20)))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		entries, err := parseTree(data)
-		if err != nil {
-			return
-		}
-		for _, e := range entries {
-			if e.name == "" || e.name == ".." || strings.ContainsAny(e.name, "/\x00") || len(e.hash) != 40 {
-				t.Fatalf("let %+v through", e)
-			}
-		}
-	})
-}

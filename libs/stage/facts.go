@@ -3,11 +3,15 @@ package stage
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/libs/bus"
+	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
 )
 
 const factAckWait = 10 * time.Second
@@ -73,8 +77,18 @@ func (s *Stage) takeFact(ctx context.Context, msg jetstream.Msg) {
 		_ = msg.Term()
 		return
 	}
+	if object := bus.FactObject(fact); object.Namespace == "" || object.Name == "" {
+		s.log.Error("fact that names no object", "subject", msg.Subject())
+		_ = msg.Term()
+		return
+	}
 	ctx = trigger{header: msg.Headers()}.traceParent(ctx)
-	keys, err := s.opts.Map(ctx, fact)
+	keys, err := s.mapFact(ctx, fact)
+	if errors.Is(err, errPanicked) {
+		s.log.Error("fact that cannot be used", "subject", msg.Subject(), "err", err)
+		_ = msg.Term()
+		return
+	}
 	if err == nil && len(keys) > 0 {
 		err = s.TriggerAll(ctx, keys, Hint{Cause: "fact"})
 	}
@@ -84,4 +98,16 @@ func (s *Stage) takeFact(ctx context.Context, msg jetstream.Msg) {
 		return
 	}
 	_ = msg.Ack()
+}
+
+var errPanicked = errors.New("panic")
+
+// mapFact survives whatever a fact holds: it would come again to each replica.
+func (s *Stage) mapFact(ctx context.Context, fact *factsv1.Fact) (keys []types.NamespacedName, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v\n%s", errPanicked, p, debug.Stack())
+		}
+	}()
+	return s.opts.Map(ctx, fact)
 }

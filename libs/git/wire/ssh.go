@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -116,7 +117,7 @@ func (t *sshTransport) config(address string) (*ssh.ClientConfig, *error, error)
 	}
 	check, _, err := knownhosts.New(t.options.KnownHosts)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: read known_hosts: %w", ErrHostKey, err)
+		return nil, nil, fmt.Errorf("%w: %s", ErrHostKey, malformed(t.options.KnownHosts))
 	}
 	config.HostKeyAlgorithms = algorithms(check, address, t.options.Signer.PublicKey())
 	config.HostKeyCallback = func(host string, remote net.Addr, key ssh.PublicKey) error {
@@ -127,6 +128,19 @@ func (t *sshTransport) config(address string) (*ssh.ClientConfig, *error, error)
 		return nil
 	}
 	return config, refused, nil
+}
+
+// malformed names the line of known_hosts that cannot be read. It quotes nothing: the file comes from a Secret, and may be another one by
+// mistake.
+func malformed(knownHosts []byte) string {
+	number := 0
+	for line := range bytes.Lines(knownHosts) {
+		number++
+		if _, _, _, _, _, err := ssh.ParseKnownHosts(line); err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Sprintf("known_hosts: line %d cannot be read", number)
+		}
+	}
+	return "known_hosts cannot be read"
 }
 
 func hostKeyError(host string, key ssh.PublicKey, err error) error {

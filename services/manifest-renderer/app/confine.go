@@ -18,20 +18,31 @@ import (
 
 // Confine takes from this process what a render must not have, and is for a program that is nothing but manifest-renderer. What looks like
 // an address in a source is refused before kustomize sees it; should one slip through, the transport that kustomize would fetch with
-// connects to nobody. What libraries write to standard error is left out, as it can quote sources; the lines of Kubernetes' libraries go
-// into the log. Call restore at the end.
+// connects to nobody. It is Quiet, too. Call restore at the end.
 func Confine(logger *slog.Logger) (restore func(), err error) {
+	loud, err := Quiet(logger)
+	if err != nil {
+		return nil, err
+	}
+	transport := http.DefaultTransport
+	http.DefaultTransport = confined()
+	return func() { http.DefaultTransport = transport; loud() }, nil
+}
+
+// Quiet leaves out what libraries write to standard error, as it can quote sources; the lines of Kubernetes' libraries go into the log. It
+// is for any process that renders, and comes after its loggers are made. Call restore at the end.
+func Quiet(logger *slog.Logger) (restore func(), err error) {
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
-		return nil, fmt.Errorf("confine the process: %w", err)
+		return nil, fmt.Errorf("keep standard error quiet: %w", err)
 	}
 	klog.SetLogger(logr.FromSlogHandler(logger.Handler()))
 	log.SetOutput(io.Discard)
 	decrypt.Quiet()
-	stderr, transport := os.Stderr, http.DefaultTransport
-	os.Stderr, http.DefaultTransport = null, confined()
+	stderr := os.Stderr
+	os.Stderr = null
 	return func() {
-		os.Stderr, http.DefaultTransport = stderr, transport
+		os.Stderr = stderr
 		log.SetOutput(stderr)
 		_ = null.Close()
 	}, nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -69,6 +70,11 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 		return err
 	}
 	ctrllog.SetLogger(logr.FromSlogHandler(log.Handler()))
+	loud, err := renderer.Quiet(log)
+	if err != nil {
+		return err
+	}
+	defer loud()
 	o.Git.DataDir = filepath.Join(o.DataDir, "git")
 	key := filepath.Join(o.DataDir, "keys", "seal.key")
 	if err := seal.EnsureKeyFile(key); err != nil {
@@ -80,7 +86,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 		return err
 	}
 	defer server.Stop()
-	env, closeEnv, err := connect(ctx, o, server)
+	env, closeEnv, err := connect(ctx, o, log, server)
 	if err != nil {
 		return ignoreEnd(ctx, err)
 	}
@@ -100,11 +106,7 @@ func ignoreEnd(ctx context.Context, err error) error {
 	return err
 }
 
-func connect(ctx context.Context, o *Options, server *bus.Embedded) (*service.Env, func(), error) {
-	log, err := o.Logger()
-	if err != nil {
-		return nil, nil, err
-	}
+func connect(ctx context.Context, o *Options, log *slog.Logger, server *bus.Embedded) (*service.Env, func(), error) {
 	holder := service.Holder("sluice")
 	tracer, flush, err := service.NewTracer(ctx, "sluice")
 	if err != nil {

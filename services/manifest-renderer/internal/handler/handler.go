@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path"
 	"sort"
 	"strings"
@@ -133,8 +134,7 @@ func (h *Handler) bringForward(ctx context.Context, run *stage.Run, k *kustomize
 			return stage.Result{}, err
 		}
 		next.Told = true
-		run.Log.Info("rendered", "revision", next.SourceRevision, "objects", next.Objects, "unchanged", last.Set == next.Set,
-			"reason", next.Reason, "err", next.Message, "took", time.Since(started).String())
+		logOutcome(run.Log, last, next, time.Since(started))
 	}
 	if err := run.Keep(next); err != nil {
 		return stage.Result{}, err
@@ -143,6 +143,14 @@ func (h *Handler) bringForward(ctx context.Context, run *stage.Run, k *kustomize
 		return stage.Result{}, stage.After(k.GetRetryInterval(), failure)
 	}
 	return stage.Result{Next: k.Spec.Interval.Duration, Idle: next.Set == last.Set}, nil
+}
+
+func logOutcome(log *slog.Logger, last, next state.Rendered, took time.Duration) {
+	if !next.OK() {
+		log.Info("render failed", "revision", next.SourceRevision, "reason", next.Reason, "err", next.Message, "took", took.String())
+		return
+	}
+	log.Info("rendered", "revision", next.SourceRevision, "objects", next.Objects, "unchanged", last.Set == next.Set, "took", took.String())
 }
 
 // noteReads remembers what a Kustomization reads, for Followers.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluice-cd/sluice/libs/archive"
 	"github.com/sluice-cd/sluice/libs/bus"
 	"github.com/sluice-cd/sluice/libs/seal"
 	"github.com/sluice-cd/sluice/libs/stage"
@@ -120,7 +121,7 @@ func (s *Sets) PutReadSet(ctx context.Context, read *tree.ReadSet) (name string,
 	if err != nil {
 		return "", fmt.Errorf("write read-set: %w", err)
 	}
-	name = bus.Digest(data)
+	name = archive.Digest(data)
 	if err := s.store.Put(ctx, name, data); err != nil {
 		return "", err
 	}

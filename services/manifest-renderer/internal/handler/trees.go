@@ -57,7 +57,7 @@ func (t *Trees) load(ctx context.Context, digest string) (*tree.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	if have := bus.Digest(data); have != digest {
+	if have := archive.Digest(data); have != digest {
 		return nil, fmt.Errorf("artifact %s has content of digest %s", digest, have)
 	}
 	files, err := archive.Unpack(ctx, bytes.NewReader(data), archive.Limits{})

@@ -20,7 +20,7 @@ func (s ReadSet) touched(p string) bool {
 	if _, asked := s.facts[p]; asked {
 		return true
 	}
-	for p != "." {
+	for p != "." && p != "/" { // paths of a fact are relative, but a fact is only a message
 		above := path.Dir(p)
 		if fact := s.facts[above]; fact != "" {
 			// A name in a listed directory, or the first in a directory that was missing.

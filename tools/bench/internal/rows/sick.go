@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
-	"github.com/fluxcd/pkg/apis/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-cd/sluice/tools/bench/internal/lab"
@@ -36,23 +34,18 @@ func (b *Bench) sick(ctx context.Context) ([]*report.Row, error) {
 			return nil, err
 		}
 	}
-	served, err := b.servesWait(ctx, names)
-	if err != nil || !served {
-		row.Note = "not served: spec.wait"
-		return []*report.Row{row}, err
+	if err := b.attempted(ctx, names); err != nil {
+		return nil, err
 	}
 	return b.besideSick(ctx, row)
 }
 
-// servesWait says whether the sick applications are waited for, or refused.
-func (b *Bench) servesWait(ctx context.Context, names []string) (bool, error) {
-	refused := false
+// attempted returns when the sick applications were applied, and are waited for.
+func (b *Bench) attempted(ctx context.Context, names []string) error {
 	_, err := b.Lab.Apps.Expect(names, func(_ string, k *kustomizev1.Kustomization) bool {
-		c := workload.Condition(k, meta.ReadyCondition)
-		refused = refused || c != nil && strings.Contains(c.Message, "not served")
-		return refused || k.Status.LastAttemptedRevision != "" && k.Status.Inventory != nil
+		return k.Status.LastAttemptedRevision != "" && k.Status.Inventory != nil
 	}).Within(ctx, b.Lab.Options.Timeout)
-	return !refused, err
+	return err
 }
 
 func (b *Bench) besideSick(ctx context.Context, row *report.Row) ([]*report.Row, error) {
