@@ -19,6 +19,7 @@ type EmbeddedOptions struct {
 	Port   int    // 0 takes a free one
 	// SyncInterval is the longest time between a write and its fsync; 0 syncs every write.
 	SyncInterval time.Duration
+	PprofPort    int // serves Go's profiles on Host; 0 for none
 	Log          *slog.Logger
 }
 
@@ -58,6 +59,7 @@ func embeddedConfig(o EmbeddedOptions) *server.Options {
 		MaxPayload:   1 << 20,
 		SyncAlways:   o.SyncInterval == 0,
 		SyncInterval: o.SyncInterval,
+		ProfPort:     o.PprofPort,
 	}
 	if cfg.Host == "" {
 		cfg.Host = "127.0.0.1"

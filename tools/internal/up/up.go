@@ -16,6 +16,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sluice-cd/sluice/libs/bus"
+	"github.com/sluice-cd/sluice/libs/heap"
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/seal"
 	"github.com/sluice-cd/sluice/libs/service"
@@ -63,7 +64,7 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 
 // Run runs everything until ctx ends, and says on one line to out when it is ready.
 func Run(ctx context.Context, o *Options, out io.Writer) error {
-	service.TrimHeap()
+	heap.Trim()
 	log, err := o.Logger()
 	if err != nil {
 		return err
