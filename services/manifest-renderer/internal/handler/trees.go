@@ -29,15 +29,16 @@ type keptTree struct {
 	tree   *tree.Tree
 }
 
-// NewTrees makes a cache that keeps at most so many bytes, and always the revision last used.
+// NewTrees makes a cache that keeps at most so many bytes, and always the revision last used. What revisions share counts for each.
 func NewTrees(store bus.ArtifactStore, most int64) *Trees { return &Trees{store: store, most: most} }
 
-// Get returns the tree of an artifact. bus.ErrArtifactNotFound when it is not stored any more.
-func (t *Trees) Get(ctx context.Context, digest string) (*tree.Tree, error) {
+// Get returns the tree of an artifact, which shares what is the same with that of the earlier artifact like, if that is kept.
+// bus.ErrArtifactNotFound when it is not stored any more.
+func (t *Trees) Get(ctx context.Context, digest, like string) (*tree.Tree, error) {
 	if found := t.use(digest); found != nil {
 		return found, nil
 	}
-	ch := t.once.DoChan(digest, func() (any, error) { return t.load(context.WithoutCancel(ctx), digest) })
+	ch := t.once.DoChan(digest, func() (any, error) { return t.load(context.WithoutCancel(ctx), digest, like) })
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -49,7 +50,7 @@ func (t *Trees) Get(ctx context.Context, digest string) (*tree.Tree, error) {
 	}
 }
 
-func (t *Trees) load(ctx context.Context, digest string) (*tree.Tree, error) {
+func (t *Trees) load(ctx context.Context, digest, like string) (*tree.Tree, error) {
 	if found := t.use(digest); found != nil {
 		return found, nil
 	}
@@ -64,7 +65,7 @@ func (t *Trees) load(ctx context.Context, digest string) (*tree.Tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("unpack artifact %s: %w", digest, err)
 	}
-	unpacked, err := tree.New(files)
+	unpacked, err := tree.NewLike(files, t.use(like))
 	if err != nil {
 		return nil, fmt.Errorf("unpack artifact %s: %w", digest, err)
 	}
