@@ -42,7 +42,7 @@ func Main(name string, own func(*pflag.FlagSet) func() error, run func(context.C
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		os.Exit(2)
 	}
-	heap.Trim()
+	heap.Trim(heap.Service)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := runUntil(ctx, name, c, run); err != nil {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/sluice-cd/sluice/libs/bus"
+	"github.com/sluice-cd/sluice/libs/bus/embedded"
 	"github.com/sluice-cd/sluice/libs/heap"
 	"github.com/sluice-cd/sluice/libs/logs"
 )
@@ -35,6 +35,9 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 	o.Logs.AddFlags(f)
 }
 
+// garbagePercent is low: most of what the server holds are few large buffers, of which one collection costs next to nothing.
+const garbagePercent = 20
+
 // Run serves until ctx ends, and says on one line to out when it is ready.
 func Run(ctx context.Context, o *Options, out io.Writer) error {
 	if o.DataDir == "" {
@@ -52,8 +55,8 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("--addr %q: %w", o.Addr, err)
 	}
-	heap.Trim()
-	server, err := bus.StartEmbedded(bus.EmbeddedOptions{
+	heap.Trim(garbagePercent)
+	server, err := embedded.Start(embedded.Options{
 		Dir: o.DataDir, Listen: true, Host: host, Port: number, SyncInterval: o.SyncInterval, PprofPort: o.PprofPort, Log: log,
 	})
 	if err != nil {

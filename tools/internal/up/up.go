@@ -16,6 +16,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sluice-cd/sluice/libs/bus"
+	"github.com/sluice-cd/sluice/libs/bus/embedded"
 	"github.com/sluice-cd/sluice/libs/heap"
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/seal"
@@ -64,7 +65,7 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 
 // Run runs everything until ctx ends, and says on one line to out when it is ready.
 func Run(ctx context.Context, o *Options, out io.Writer) error {
-	heap.Trim()
+	heap.Trim(heap.Service)
 	log, err := o.Logger()
 	if err != nil {
 		return err
@@ -76,7 +77,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 		return err
 	}
 	o.Render.SealKeyFile, o.Apply.SealKeyFile = key, key
-	server, err := bus.StartEmbedded(bus.EmbeddedOptions{Dir: filepath.Join(o.DataDir, "bus"), SyncInterval: o.SyncInterval, Log: log})
+	server, err := embedded.Start(embedded.Options{Dir: filepath.Join(o.DataDir, "bus"), SyncInterval: o.SyncInterval, Log: log})
 	if err != nil {
 		return err
 	}
@@ -101,7 +102,7 @@ func ignoreEnd(ctx context.Context, err error) error {
 	return err
 }
 
-func connect(ctx context.Context, o *Options, server *bus.Embedded) (*service.Env, func(), error) {
+func connect(ctx context.Context, o *Options, server *embedded.Server) (*service.Env, func(), error) {
 	log, err := o.Logger()
 	if err != nil {
 		return nil, nil, err

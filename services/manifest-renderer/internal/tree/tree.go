@@ -69,7 +69,7 @@ func NewLike(files map[string][]byte, like *Tree) (*Tree, error) {
 		}
 		f := like.sameFile(name, data)
 		t.files[f.name] = f
-		t.size += int64(len(data))
+		t.size += int64(len(data) + len(name) + fileBytes)
 		t.addToParents(f.name)
 	}
 	for name, d := range t.dirs {
@@ -103,7 +103,10 @@ func (t *Tree) sameDir(name string, d *dir) *dir {
 // Len returns the number of files.
 func (t *Tree) Len() int { return len(t.files) }
 
-// Size returns the number of bytes in all files.
+// fileBytes is about what a file takes beside its name and content, in maps and lists.
+const fileBytes = 200
+
+// Size returns about how many bytes the tree takes in memory, those shared with others included.
 func (t *Tree) Size() int64 { return t.size }
 
 func checkName(name string) error {
