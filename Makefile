@@ -19,7 +19,8 @@ TAGS := grpcnotrace
 LDFLAGS := -s -w -X github.com/sluice-cd/sluice/libs/version.Version=$(VERSION)
 
 SERVICES := git-watcher manifest-renderer applier
-PROGRAMS := $(addprefix bin/,sluice $(SERVICES))
+COMMANDS := sluice sluice-bus
+PROGRAMS := $(addprefix bin/,$(COMMANDS) $(SERVICES))
 MODULES := $(patsubst %/go.mod,%,$(shell git ls-files '*go.mod'))
 WORKSPACE_GO := $(shell sed -n "s/^go //p" go.work)
 
@@ -49,8 +50,8 @@ help: ## List the targets
 build: $(PROGRAMS) ## Build the command line and all services into bin/
 
 .PHONY: $(PROGRAMS)
-bin/sluice:
-	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $@ ./tools/cmd/sluice
+$(addprefix bin/,$(COMMANDS)): bin/%:
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $@ ./tools/cmd/$*
 $(addprefix bin/,$(SERVICES)): bin/%:
 	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $@ ./services/$*/cmd/$*
 

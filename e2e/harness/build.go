@@ -35,7 +35,7 @@ func build(root, dir string) error {
 	if *raceServices {
 		args = append(args, "-race")
 	}
-	args = append(args, "./tools/cmd/sluice")
+	args = append(args, "./tools/cmd/sluice", "./tools/cmd/"+localrun.Bus)
 	for _, service := range localrun.Services {
 		args = append(args, "./services/"+service+"/cmd/"+service)
 	}

@@ -154,14 +154,25 @@ func (u *unpacker) file(ctx context.Context, tr *tar.Reader, name string, size i
 	if u.total += size; u.total > u.limits.TotalBytes {
 		return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, u.limits.TotalBytes)
 	}
-	// The size is a claim: what is not there takes no memory.
-	var content bytes.Buffer
-	content.Grow(int(min(size, 1<<20)) + bytes.MinRead)
-	if _, err := content.ReadFrom(tr); err != nil {
+	content, err := readFile(tr, size)
+	if err != nil {
 		return readError(ctx, err)
 	}
-	u.files[name] = content.Bytes()
+	u.files[name] = content
 	return nil
+}
+
+// readFile reads a file whole. The size is a claim: of what is not there, no more than a mebibyte is taken.
+func readFile(r io.Reader, size int64) ([]byte, error) {
+	if size <= 1<<20 {
+		content := make([]byte, size)
+		_, err := io.ReadFull(r, content)
+		return content, err
+	}
+	var content bytes.Buffer
+	content.Grow(1 << 20)
+	_, err := content.ReadFrom(r)
+	return content.Bytes(), err
 }
 
 func (u *unpacker) checkTree() error {

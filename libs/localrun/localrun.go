@@ -21,9 +21,12 @@ import (
 // Services are the programs of an installation.
 var Services = []string{"git-watcher", "manifest-renderer", "applier"}
 
+// Bus is the program of the bus.
+const Bus = "sluice-bus"
+
 // Options say where programs and data are.
 type Options struct {
-	BinDir     string // holds sluice and the services
+	BinDir     string // holds the bus and the services
 	Dir        string // data, keys and logs; must exist
 	Kubeconfig string
 	LogLevel   string   // of the services; default info
@@ -103,7 +106,7 @@ func (i *Installation) NATSURL() string { return fmt.Sprintf("nats://127.0.0.1:%
 func (i *Installation) StartBus() error {
 	p, err := process.Start(process.Options{
 		Name: "nats-server", Dir: i.options.Dir, Output: i.output("nats-server"),
-		Command: []string{filepath.Join(i.options.BinDir, "sluice"), "nats-server", "--data-dir", i.busDir, "--addr", fmt.Sprintf("127.0.0.1:%d", i.busPort),
+		Command: []string{filepath.Join(i.options.BinDir, Bus), "--data-dir", i.busDir, "--addr", fmt.Sprintf("127.0.0.1:%d", i.busPort),
 			"--sync-interval", i.options.SyncInterval.String()},
 	})
 	if err != nil {

@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/sluice-cd/sluice/libs/bus"
+	"github.com/sluice-cd/sluice/libs/logs"
 )
 
 // Config is what every service can be told. Secrets come from files.
@@ -19,8 +19,7 @@ type Config struct {
 	NoCrossNamespaceRefs bool
 	MetricsAddr          string // listen address of metrics and probes; empty for none
 	Pprof                bool   // serve profiles there too
-	LogLevel             string // debug, info, warn, error
-	LogFormat            string // json, text
+	Logs                 logs.Config
 }
 
 // AddFlags defines a flag for each setting.
@@ -44,10 +43,7 @@ func (c *Config) AddFlags(f *pflag.FlagSet) {
 }
 
 // AddLogFlags defines the flags of logs alone.
-func (c *Config) AddLogFlags(f *pflag.FlagSet) {
-	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&c.LogFormat, "log-format", "json", "json or text")
-}
+func (c *Config) AddLogFlags(f *pflag.FlagSet) { c.Logs.AddFlags(f) }
 
 // Validate says what is wrong with the settings, by flag.
 func (c *Config) Validate() error {
@@ -65,17 +61,4 @@ func (c *Config) Validate() error {
 }
 
 // Logger makes the logger that the settings ask for, to standard error.
-func (c *Config) Logger() (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
-		return nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", c.LogLevel)
-	}
-	opts := &slog.HandlerOptions{Level: level}
-	switch strings.ToLower(c.LogFormat) {
-	case "json":
-		return slog.New(slog.NewJSONHandler(os.Stderr, opts)), nil
-	case "text":
-		return slog.New(slog.NewTextHandler(os.Stderr, opts)), nil
-	}
-	return nil, fmt.Errorf("--log-format %q: want json or text", c.LogFormat)
-}
+func (c *Config) Logger() (*slog.Logger, error) { return c.Logs.Logger() }

@@ -11,19 +11,20 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/sluice-cd/sluice/libs/bus"
+	"github.com/sluice-cd/sluice/libs/bus/embedded"
 )
 
 // Server is an embedded server that a test can stop, start again and wipe.
 type Server struct {
-	*bus.Embedded
+	*embedded.Server
 	t    testing.TB
-	opts bus.EmbeddedOptions
+	opts embedded.Options
 }
 
 // Start starts a server on a free port; it ends with the test.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{t: t, opts: bus.EmbeddedOptions{Dir: t.TempDir(), Listen: true, SyncInterval: time.Minute, Log: Logger(t)}}
+	s := &Server{t: t, opts: embedded.Options{Dir: t.TempDir(), Listen: true, SyncInterval: time.Minute, Log: Logger(t)}}
 	s.start()
 	t.Cleanup(func() { s.Stop() })
 	return s
@@ -32,7 +33,7 @@ func Start(t testing.TB) *Server {
 func (s *Server) start() {
 	s.t.Helper()
 	var err error
-	if s.Embedded, err = bus.StartEmbedded(s.opts); err != nil {
+	if s.Server, err = embedded.Start(s.opts); err != nil {
 		s.t.Fatal(err)
 	}
 	if s.opts.Port == 0 {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/sluice-cd/sluice/libs/controlplane"
 	"github.com/sluice-cd/sluice/libs/controlplane/controlplanetest"
+	"github.com/sluice-cd/sluice/libs/localrun"
 )
 
 // binDir holds sluice and the services, built from this source.
@@ -37,7 +38,7 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	binDir = dir
 	const module = "github.com/sluice-cd/sluice/"
-	build := exec.Command("go", "build", "-trimpath", "-o", dir, module+"tools/cmd/sluice",
+	build := exec.Command("go", "build", "-trimpath", "-o", dir, module+"tools/cmd/sluice", module+"tools/cmd/"+localrun.Bus,
 		module+"services/git-watcher/cmd/git-watcher", module+"services/manifest-renderer/cmd/manifest-renderer", module+"services/applier/cmd/applier")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.Stderr = os.Stderr

@@ -34,7 +34,7 @@ func findPrograms(dir string) (string, error) {
 		}
 		dir = filepath.Dir(self)
 	}
-	for _, name := range append([]string{"sluice"}, localrun.Services...) {
+	for _, name := range append([]string{"sluice", localrun.Bus}, localrun.Services...) {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			return "", fmt.Errorf("the demo runs each service as a program of its own: %w; `make build` builds all of them", err)
 		}

@@ -17,6 +17,8 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sluice-cd/sluice/libs/bus"
+	"github.com/sluice-cd/sluice/libs/bus/embedded"
+	"github.com/sluice-cd/sluice/libs/heap"
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/seal"
 	"github.com/sluice-cd/sluice/libs/service"
@@ -64,7 +66,7 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 
 // Run runs everything until ctx ends, and says on one line to out when it is ready.
 func Run(ctx context.Context, o *Options, out io.Writer) error {
-	service.TrimHeap()
+	heap.Trim(heap.Service)
 	log, err := o.Logger()
 	if err != nil {
 		return err
@@ -81,7 +83,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 		return err
 	}
 	o.Render.SealKeyFile, o.Apply.SealKeyFile = key, key
-	server, err := bus.StartEmbedded(bus.EmbeddedOptions{Dir: filepath.Join(o.DataDir, "bus"), SyncInterval: o.SyncInterval, Log: log})
+	server, err := embedded.Start(embedded.Options{Dir: filepath.Join(o.DataDir, "bus"), SyncInterval: o.SyncInterval, Log: log})
 	if err != nil {
 		return err
 	}
@@ -106,7 +108,7 @@ func ignoreEnd(ctx context.Context, err error) error {
 	return err
 }
 
-func connect(ctx context.Context, o *Options, log *slog.Logger, server *bus.Embedded) (*service.Env, func(), error) {
+func connect(ctx context.Context, o *Options, log *slog.Logger, server *embedded.Server) (*service.Env, func(), error) {
 	holder := service.Holder("sluice")
 	tracer, flush, err := service.NewTracer(ctx, "sluice")
 	if err != nil {

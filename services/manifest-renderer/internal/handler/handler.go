@@ -9,7 +9,6 @@ import (
 	"path"
 	"sort"
 	"strings"
-	"sync"
 	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
@@ -42,8 +41,6 @@ type Handler struct {
 	NoCrossNamespaceRefs bool
 	// AgeSecret holds age identities for Kustomizations whose spec.decryption names no Secret; empty for none.
 	AgeSecret types.NamespacedName
-
-	reads sync.Map // Kustomization → name of the read-set of its last render that this process knows of
 }
 
 // Followers says which Kustomizations a revised source wakes: first those that read what changed, as far as this process knows what they
@@ -68,10 +65,8 @@ func (h *Handler) Followers(ctx context.Context, fact *factsv1.Fact) ([]types.Na
 
 // concerns says whether changed paths likely change what a Kustomization renders to.
 func (h *Handler) concerns(f kube.Follower, changed []string) bool {
-	if name, known := h.reads.Load(f.Key); known {
-		if read := h.Sets.KnownReadSet(name.(string)); read != nil {
-			return read.Touched(changed)
-		}
+	if read := h.Sets.LastRead(f.Key); read != nil {
+		return read.Touched(changed)
 	}
 	return isBelow(changed, f.Path)
 }
@@ -89,7 +84,7 @@ func (h *Handler) Run(ctx context.Context, run *stage.Run) (stage.Result, error)
 	err := h.Cluster.Read(ctx, run.Key, k, run.Hint.Generation)
 	switch {
 	case apierrors.IsNotFound(err):
-		h.reads.Delete(run.Key)
+		h.Sets.Forget(run.Key)
 		return stage.Result{Gone: true}, nil
 	case err != nil:
 		return stage.Result{}, fmt.Errorf("read kustomization: %w", err)
@@ -157,9 +152,9 @@ func logOutcome(log *slog.Logger, last, next state.Rendered, took time.Duration)
 func (h *Handler) noteReads(key types.NamespacedName, r state.Rendered) {
 	switch {
 	case r.FailedReadSet != "":
-		h.reads.Store(key, r.FailedReadSet)
+		h.Sets.Remember(key, r.FailedReadSet)
 	case r.ReadSet != "":
-		h.reads.Store(key, r.ReadSet)
+		h.Sets.Remember(key, r.ReadSet)
 	}
 }
 
@@ -193,7 +188,7 @@ func (h *Handler) render(ctx context.Context, k *kustomizev1.Kustomization, last
 			return again(last, next, err)
 		}
 	}
-	files, err := h.tree(ctx, k, source)
+	files, err := h.tree(ctx, k, source, last.SourceDigest)
 	if err != nil {
 		return next, err
 	}
@@ -211,7 +206,7 @@ func (h *Handler) render(ctx context.Context, k *kustomizev1.Kustomization, last
 // failed keeps what a failed render read, so that it is not done again where that is the same.
 func (h *Handler) failed(ctx context.Context, next state.Rendered, bad *render.Error) (state.Rendered, error) {
 	if !bad.Passing {
-		name, err := h.Sets.PutReadSet(ctx, &bad.ReadSet)
+		name, err := h.Sets.PutReadSet(ctx, bad.ReadSet)
 		if err != nil {
 			return next, err
 		}
@@ -244,7 +239,7 @@ func (h *Handler) isCurrent(ctx context.Context, last state.Rendered, source *me
 	if err != nil || read == nil {
 		return false, err
 	}
-	files, err := h.Trees.Get(ctx, source.Digest)
+	files, err := h.Trees.Get(ctx, source.Digest, last.SourceDigest)
 	if errors.Is(err, bus.ErrArtifactNotFound) {
 		return false, nil // the render says what to do about it
 	}
@@ -252,8 +247,8 @@ func (h *Handler) isCurrent(ctx context.Context, last state.Rendered, source *me
 }
 
 // tree returns the unpacked artifact; when the bus lost it, the source is asked to store it again.
-func (h *Handler) tree(ctx context.Context, k *kustomizev1.Kustomization, source *meta.Artifact) (*tree.Tree, error) {
-	files, err := h.Trees.Get(ctx, source.Digest)
+func (h *Handler) tree(ctx context.Context, k *kustomizev1.Kustomization, source *meta.Artifact, before string) (*tree.Tree, error) {
+	files, err := h.Trees.Get(ctx, source.Digest, before)
 	if errors.Is(err, bus.ErrArtifactNotFound) {
 		if err := stage.Wake(ctx, h.Bus, state.StageGit, kube.SourceOf(k), stage.Hint{Cause: "lost"}); err != nil {
 			return nil, err

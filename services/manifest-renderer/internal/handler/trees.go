@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/singleflight"
 
@@ -27,17 +28,22 @@ type Trees struct {
 type keptTree struct {
 	digest string
 	tree   *tree.Tree
+	used   time.Time
 }
 
-// NewTrees makes a cache that keeps at most so many bytes, and always the revision last used.
+// idleTree is how long a revision is kept that nobody uses: as a rule, there is a later one.
+const idleTree = time.Minute
+
+// NewTrees makes a cache that keeps at most so many bytes, none that is idle for long, and always the revision last used. What revisions share counts for each.
 func NewTrees(store bus.ArtifactStore, most int64) *Trees { return &Trees{store: store, most: most} }
 
-// Get returns the tree of an artifact. bus.ErrArtifactNotFound when it is not stored any more.
-func (t *Trees) Get(ctx context.Context, digest string) (*tree.Tree, error) {
+// Get returns the tree of an artifact, which shares what is the same with that of the earlier artifact like, if that is kept.
+// bus.ErrArtifactNotFound when it is not stored any more.
+func (t *Trees) Get(ctx context.Context, digest, like string) (*tree.Tree, error) {
 	if found := t.use(digest); found != nil {
 		return found, nil
 	}
-	ch := t.once.DoChan(digest, func() (any, error) { return t.load(context.WithoutCancel(ctx), digest) })
+	ch := t.once.DoChan(digest, func() (any, error) { return t.load(context.WithoutCancel(ctx), digest, like) })
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -49,7 +55,7 @@ func (t *Trees) Get(ctx context.Context, digest string) (*tree.Tree, error) {
 	}
 }
 
-func (t *Trees) load(ctx context.Context, digest string) (*tree.Tree, error) {
+func (t *Trees) load(ctx context.Context, digest, like string) (*tree.Tree, error) {
 	if found := t.use(digest); found != nil {
 		return found, nil
 	}
@@ -64,7 +70,7 @@ func (t *Trees) load(ctx context.Context, digest string) (*tree.Tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("unpack artifact %s: %w", digest, err)
 	}
-	unpacked, err := tree.New(files)
+	unpacked, err := tree.NewLike(files, t.use(like))
 	if err != nil {
 		return nil, fmt.Errorf("unpack artifact %s: %w", digest, err)
 	}
@@ -77,6 +83,7 @@ func (t *Trees) use(digest string) *tree.Tree {
 	defer t.mu.Unlock()
 	for i, k := range t.kept {
 		if k.digest == digest {
+			k.used = time.Now()
 			t.kept = append(append(t.kept[:i:i], t.kept[i+1:]...), k)
 			return k.tree
 		}
@@ -87,9 +94,9 @@ func (t *Trees) use(digest string) *tree.Tree {
 func (t *Trees) keep(digest string, unpacked *tree.Tree) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.kept = append(t.kept, keptTree{digest, unpacked})
+	t.kept = append(t.kept, keptTree{digest, unpacked, time.Now()})
 	t.bytes += unpacked.Size()
-	for len(t.kept) > 1 && t.bytes > t.most {
+	for len(t.kept) > 1 && (t.bytes > t.most || time.Since(t.kept[0].used) > idleTree) {
 		t.bytes -= t.kept[0].tree.Size()
 		t.kept = append([]keptTree{}, t.kept[1:]...)
 	}

@@ -58,13 +58,13 @@ func (s ReadSet) Changed(t *Tree) (path string, changed bool) {
 func (t *Tree) answer(path string, kind byte) string {
 	if f := t.files[path]; f != nil {
 		if kind == wasRead {
-			return string(wasRead) + f.digest()
+			return f.wasRead()
 		}
 		return string(isFile)
 	}
 	if d := t.dirs[path]; d != nil {
 		if kind == wasListed {
-			return string(wasListed) + d.digest()
+			return d.wasListed()
 		}
 		return string(isDir)
 	}
@@ -101,22 +101,23 @@ func (s *ReadSet) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-func (f *file) digest() string { return lazily(&f.sum, func() []byte { return f.data }) }
-
-func (d *dir) digest() string {
-	// No name holds a zero byte, so joining them is unambiguous.
-	return lazily(&d.sum, func() []byte { return []byte(strings.Join(d.names, "\x00")) })
+func (f *file) wasRead() string {
+	return lazily(&f.fact, func() string { return string(wasRead) + digest(f.data) })
 }
 
-// lazily returns the digest in p, made of data on first use. Two at once may
-// both compute it; they store the same.
-func lazily(p *atomic.Pointer[string], data func() []byte) string {
-	if sum := p.Load(); sum != nil {
-		return *sum
+func (d *dir) wasListed() string {
+	// No name holds a zero byte, so joining them is unambiguous.
+	return lazily(&d.fact, func() string { return string(wasListed) + digest([]byte(strings.Join(d.names, "\x00"))) })
+}
+
+// lazily returns the fact in p, made on first use. Two at once may both make it; they store the same. All read-sets share the text.
+func lazily(p *atomic.Pointer[string], make func() string) string {
+	if fact := p.Load(); fact != nil {
+		return *fact
 	}
-	sum := digest(data())
-	p.Store(&sum)
-	return sum
+	fact := make()
+	p.Store(&fact)
+	return fact
 }
 
 // digest is half a SHA-256. Whoever could find two contents with the same 128

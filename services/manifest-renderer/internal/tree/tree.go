@@ -11,6 +11,7 @@
 package tree
 
 import (
+	"bytes"
 	"fmt"
 	"path"
 	"slices"
@@ -30,18 +31,20 @@ type Tree struct {
 	size  int64
 }
 
-// file is a blob with its digest, computed when a read-set first asks for it.
+// file is a blob with the fact that it was read, which is made when a read-set first asks for it. Revisions with the same blob under the
+// same name share it.
 type file struct {
+	name    string
 	data    []byte
-	sum     atomic.Pointer[string]
+	fact    atomic.Pointer[string]
 	verdict atomic.Pointer[verdict]
 }
 
 // dir is a directory with the names in it, sorted; those of directories end in
-// a slash.
+// a slash. It is shared as files are.
 type dir struct {
 	names []string
-	sum   atomic.Pointer[string]
+	fact  atomic.Pointer[string]
 }
 
 // New returns a Tree of the files, keyed by slash-separated path relative to
@@ -49,7 +52,10 @@ type dir struct {
 // change afterwards. A path that is absolute, not clean, leaves the root, or is
 // both a file and a directory is an error. Files with a control character or
 // invalid UTF-8 in their path are left out.
-func New(files map[string][]byte) (*Tree, error) {
+func New(files map[string][]byte) (*Tree, error) { return NewLike(files, nil) }
+
+// NewLike is New for whoever holds another revision, or nil: what is the same in both is in memory once.
+func NewLike(files map[string][]byte, like *Tree) (*Tree, error) {
 	t := &Tree{
 		files: make(map[string]*file, len(files)),
 		dirs:  map[string]*dir{".": {}},
@@ -61,23 +67,46 @@ func New(files map[string][]byte) (*Tree, error) {
 		if err := checkName(name); err != nil {
 			return nil, err
 		}
-		t.files[name] = &file{data: data}
-		t.size += int64(len(data))
-		t.addToParents(name)
+		f := like.sameFile(name, data)
+		t.files[f.name] = f
+		t.size += int64(len(data) + len(name) + fileBytes)
+		t.addToParents(f.name)
 	}
 	for name, d := range t.dirs {
 		if t.files[name] != nil {
 			return nil, fmt.Errorf("tree: %q is a file and a directory", name)
 		}
 		slices.Sort(d.names)
+		t.dirs[name] = like.sameDir(name, d)
 	}
 	return t, nil
+}
+
+func (t *Tree) sameFile(name string, data []byte) *file {
+	if t != nil {
+		if f := t.files[name]; f != nil && bytes.Equal(f.data, data) {
+			return f
+		}
+	}
+	return &file{name: name, data: data}
+}
+
+func (t *Tree) sameDir(name string, d *dir) *dir {
+	if t != nil {
+		if same := t.dirs[name]; same != nil && slices.Equal(same.names, d.names) {
+			return same
+		}
+	}
+	return d
 }
 
 // Len returns the number of files.
 func (t *Tree) Len() int { return len(t.files) }
 
-// Size returns the number of bytes in all files.
+// fileBytes is about what a file takes beside its name and content, in maps and lists.
+const fileBytes = 200
+
+// Size returns about how many bytes the tree takes in memory, those shared with others included.
 func (t *Tree) Size() int64 { return t.size }
 
 func checkName(name string) error {
@@ -117,7 +146,7 @@ func (t *Tree) addToParents(name string) {
 }
 
 // Check returns what check says of the named file, asking it once for all
-// renders of t. There is one check for a Tree: a caller always passes the same.
+// renders of t and of what shares the file with it. There is one check: a caller always passes the same.
 func (t *Tree) Check(name string, check func(data []byte) error) error {
 	f := t.files[name]
 	if f == nil {

@@ -328,3 +328,33 @@ func TestCheckIsMadeOnce(t *testing.T) {
 		t.Errorf("%d checks, want 2", calls)
 	}
 }
+
+// Of two revisions, what did not change is in memory once, and so are the texts of what was read.
+func TestRevisionsShare(t *testing.T) {
+	files := func(b string) map[string][]byte {
+		return map[string][]byte{"dir/a": []byte("same"), "dir/b": []byte(b), "new-" + b + "/c": nil}
+	}
+	was, err := New(files("1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	is, err := NewLike(files("2"), was)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if is.files["dir/a"] != was.files["dir/a"] || is.dirs["dir"] != was.dirs["dir"] {
+		t.Error("what is the same is not shared")
+	}
+	if string(is.files["dir/b"].data) != "2" || is.dirs["."] == was.dirs["."] || is.files["new-1/c"] != nil || is.Size() != was.Size() {
+		t.Error("what changed is shared")
+	}
+	for name, changed := range map[string]bool{"dir/a": false, "dir/b": true} {
+		view := NewView(t.Context(), was, Budget{Lookups: 10, Bytes: 100})
+		if _, err := view.Read(name); err != nil {
+			t.Fatal(err)
+		}
+		if view.ReadSet().Unchanged(is) == changed {
+			t.Errorf("%s: changed is %t, want %t", name, !changed, changed)
+		}
+	}
+}

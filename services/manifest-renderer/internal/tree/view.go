@@ -78,6 +78,9 @@ func (v *View) ReadSet() ReadSet {
 	facts := make(map[string]string, len(v.facts))
 	for name, fact := range v.facts {
 		if !v.listed(path.Dir(name)) || fact[0] == wasRead || fact[0] == wasListed || name == "." {
+			if f := v.tree.files[name]; f != nil {
+				name = f.name // which all read-sets share
+			}
 			facts[name] = fact
 		}
 	}

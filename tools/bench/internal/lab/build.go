@@ -27,7 +27,7 @@ func Root() (string, error) {
 
 // build builds the programs as a release has them.
 func build(ctx context.Context, root, dir string) error {
-	args := []string{"build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", dir + string(filepath.Separator), "./tools/cmd/sluice"}
+	args := []string{"build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", dir + string(filepath.Separator), "./tools/cmd/" + localrun.Bus}
 	for _, service := range localrun.Services {
 		args = append(args, "./services/"+service+"/cmd/"+service)
 	}

@@ -1,4 +1,6 @@
-package bus
+// Package embedded runs the NATS server, with the settings that Sluice needs, inside this process. It is apart from package bus so that
+// a service, which only connects, links and initialises no server.
+package embedded
 
 import (
 	"errors"
@@ -10,8 +12,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// EmbeddedOptions say how a NATS server runs inside this process.
-type EmbeddedOptions struct {
+// Options say how a NATS server runs inside this process.
+type Options struct {
 	Dir string // where JetStream keeps its files; created when missing
 	// Listen opens a TCP port for other processes, on Host; without it there is no socket at all.
 	Listen bool
@@ -19,21 +21,22 @@ type EmbeddedOptions struct {
 	Port   int    // 0 takes a free one
 	// SyncInterval is the longest time between a write and its fsync; 0 syncs every write.
 	SyncInterval time.Duration
+	PprofPort    int // serves Go's profiles on Host; 0 for none
 	Log          *slog.Logger
 }
 
-// Embedded is a NATS server with JetStream inside this process. One process owns its directory.
-type Embedded struct{ *server.Server }
+// Server is a NATS server with JetStream inside this process. One process owns its directory.
+type Server struct{ *server.Server }
 
-// StartEmbedded starts the server and returns when it is ready. The caller stops it with Stop.
-func StartEmbedded(o EmbeddedOptions) (*Embedded, error) {
+// Start starts the server and returns when it is ready. The caller stops it with Stop.
+func Start(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("embedded bus: %w", err)
 	}
-	s, err := server.NewServer(embeddedConfig(o))
+	s, err := server.NewServer(config(o))
 	if err != nil {
 		return nil, fmt.Errorf("embedded bus in %s: %w", o.Dir, err)
 	}
@@ -43,10 +46,10 @@ func StartEmbedded(o EmbeddedOptions) (*Embedded, error) {
 		s.Shutdown()
 		return nil, fmt.Errorf("embedded bus in %s: %w", o.Dir, errors.New("not ready after 30s"))
 	}
-	return &Embedded{s}, nil
+	return &Server{s}, nil
 }
 
-func embeddedConfig(o EmbeddedOptions) *server.Options {
+func config(o Options) *server.Options {
 	cfg := &server.Options{
 		ServerName:   "sluice",
 		DontListen:   !o.Listen,
@@ -58,6 +61,7 @@ func embeddedConfig(o EmbeddedOptions) *server.Options {
 		MaxPayload:   1 << 20,
 		SyncAlways:   o.SyncInterval == 0,
 		SyncInterval: o.SyncInterval,
+		ProfPort:     o.PprofPort,
 	}
 	if cfg.Host == "" {
 		cfg.Host = "127.0.0.1"
@@ -69,9 +73,9 @@ func embeddedConfig(o EmbeddedOptions) *server.Options {
 }
 
 // Stop stops the server and waits until its files are closed.
-func (e *Embedded) Stop() {
-	e.Shutdown()
-	e.WaitForShutdown()
+func (s *Server) Stop() {
+	s.Shutdown()
+	s.WaitForShutdown()
 }
 
 // natsLog passes the server's own messages to our logger.
