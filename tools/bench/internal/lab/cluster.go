@@ -33,6 +33,20 @@ func (l *Lab) installCRDs(ctx context.Context) error {
 			return fmt.Errorf("install %s: %w", crd.Name, err)
 		}
 	}
+	return l.awaitCreates(ctx)
+}
+
+// awaitCreates returns when custom resources are created without delay: for two seconds after a definition is established the API server
+// holds each create of its kind, for the sake of other API servers that may not know it yet. That would be measured as Sluice's time.
+func (l *Lab) awaitCreates(ctx context.Context) error {
+	for _, probe := range []client.Object{
+		workload.GitRepository("https://probe.invalid/probe.git", time.Hour), workload.Kustomization("probe", "./", time.Hour),
+	} {
+		probe.SetNamespace(metav1.NamespaceDefault)
+		if err := l.Client.Create(ctx, probe, client.DryRunAll); err != nil {
+			return fmt.Errorf("create a %T for trial: %w", probe, err)
+		}
+	}
 	return nil
 }
 
