@@ -39,7 +39,9 @@ func Collect(ctx context.Context, store ArtifactStore, grace time.Duration, name
 		done.Artifacts++
 		done.Bytes += a.Size
 	}
-	if s, ok := store.(*objectStore); ok {
+	if s, ok := store.(interface {
+		removeOrphans(context.Context, time.Duration) (int, error)
+	}); ok {
 		done.Orphans, err = s.removeOrphans(ctx, grace)
 	}
 	return done, err
