@@ -29,18 +29,19 @@ func (e *Env) jetStream(t testing.TB) jetstream.JetStream {
 // DropArtifacts deletes all artifacts of sources and all rendered sets from the bus.
 func (e *Env) DropArtifacts(t testing.TB) {
 	t.Helper()
-	js, dropped := e.jetStream(t), 0
-	for _, bucket := range []string{bus.BucketArtifacts, bus.BucketSets} {
-		store, err := js.ObjectStore(t.Context(), bucket)
+	conn, err := bus.Connect(t.Context(), bus.Options{URL: e.NATSURL(), Name: t.Name()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	dropped := 0
+	for _, store := range []bus.ArtifactStore{conn.Artifacts(), conn.Sets()} {
+		have, err := store.List(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		infos, err := store.List(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, info := range infos {
-			if err := store.Delete(t.Context(), info.Name); err != nil {
+		for _, a := range have {
+			if err := store.Delete(t.Context(), a.Name); err != nil {
 				t.Fatal(err)
 			}
 			dropped++

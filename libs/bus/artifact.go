@@ -40,10 +40,10 @@ type ArtifactInfo struct {
 }
 
 // Artifacts is the store of packed sources.
-func (c *Conn) Artifacts() ArtifactStore { return &objectStore{c, BucketArtifacts} }
+func (c *Conn) Artifacts() ArtifactStore { return c.artifactStore(BucketArtifacts) }
 
 // Sets is the store of sealed rendered sets.
-func (c *Conn) Sets() ArtifactStore { return &objectStore{c, BucketSets} }
+func (c *Conn) Sets() ArtifactStore { return c.artifactStore(BucketSets) }
 
 // objectStore is an ArtifactStore in a JetStream object bucket.
 type objectStore struct {

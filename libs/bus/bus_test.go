@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"testing"
 	"time"
 
@@ -43,6 +44,54 @@ func TestArtifactsAreStoredOnceAndCollected(t *testing.T) {
 	}
 	if _, err := store.Get(ctx, archive.Digest(dropped)); !errors.Is(err, bus.ErrArtifactNotFound) {
 		t.Fatalf("Get of the collected artifact: %v; want ErrArtifactNotFound", err)
+	}
+}
+
+// Small and large artifacts are kept in different ways; nobody who uses the store notices.
+func TestSmallAndLargeArtifacts(t *testing.T) {
+	ctx := t.Context()
+	store := bustest.Start(t).Connect().Sets()
+	sizes := map[string]int64{}
+	for _, size := range []int{0, 1, 256 << 10, 256<<10 + 1, 3 << 20} {
+		data := bytes.Repeat([]byte("x"), size)
+		name := archive.Digest(data)
+		sizes[name] = int64(size)
+		if has, err := store.Has(ctx, name); err != nil || has {
+			t.Fatalf("%d bytes before Put: Has = %t, %v", size, has, err)
+		}
+		if err := store.Put(ctx, name, data); err != nil {
+			t.Fatal(err)
+		}
+		if has, err := store.Has(ctx, name); err != nil || !has {
+			t.Fatalf("%d bytes: Has = %t, %v", size, has, err)
+		}
+		r, err := store.Open(ctx, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, data) {
+			t.Fatalf("%d bytes: read %d, %v", size, len(got), err)
+		}
+	}
+	have, err := store.List(ctx)
+	if err != nil || len(have) != len(sizes) {
+		t.Fatalf("List = %v, %v; want %d", have, err, len(sizes))
+	}
+	for _, a := range have {
+		if size, ok := sizes[a.Name]; !ok || a.Size != size || time.Since(a.Modified) > time.Minute {
+			t.Errorf("List has %+v; want size %d", a, size)
+		}
+		for range 2 {
+			if err := store.Delete(ctx, a.Name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if has, err := store.Has(ctx, a.Name); err != nil || has {
+			t.Errorf("%s after Delete: Has = %t, %v", a.Name, has, err)
+		}
+	}
+	if have, err := store.List(ctx); err != nil || len(have) != 0 {
+		t.Errorf("List at the end = %v, %v", have, err)
 	}
 }
 

@@ -39,7 +39,7 @@ func Collect(ctx context.Context, store ArtifactStore, grace time.Duration, name
 		done.Artifacts++
 		done.Bytes += a.Size
 	}
-	if s, ok := store.(*objectStore); ok {
+	if s, ok := store.(*smallStore); ok {
 		done.Orphans, err = s.removeOrphans(ctx, grace)
 	}
 	return done, err

@@ -21,11 +21,11 @@ func TestRequestsEndWithoutTheServer(t *testing.T) {
 	server := bustest.Start(t)
 	conn := server.Connect()
 	key := types.NamespacedName{Namespace: "shop", Name: "web"}
-	data := []byte("x")
-	if err := conn.Sets().Put(t.Context(), archive.Digest(data), data); err != nil {
+	data, large := []byte("x"), make([]byte, 1<<20)
+	if err := conn.Sets().Put(t.Context(), archive.Digest(large), large); err != nil {
 		t.Fatal(err)
 	}
-	opened, err := conn.Sets().Open(t.Context(), archive.Digest(data))
+	opened, err := conn.Sets().Open(t.Context(), archive.Digest(large))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,6 +41,7 @@ func TestRequestsEndWithoutTheServer(t *testing.T) {
 		"LastTrigger": func() error { _, err := conn.LastTrigger(ctx, "git", key); return err },
 		"Schedule":    func() error { return conn.Schedule(ctx, "git", key, time.Now(), nil, false) },
 		"Put":         func() error { return conn.Sets().Put(ctx, "sha256:y", data) },
+		"Put large":   func() error { return conn.Sets().Put(ctx, "sha256:y", large) },
 		"Get":         func() error { _, err := conn.Sets().Get(ctx, "sha256:y"); return err },
 		"Has":         func() error { _, err := conn.Sets().Has(ctx, "sha256:y"); return err },
 		"Read":        func() error { _, err := opened.Read(make([]byte, 1)); return err },

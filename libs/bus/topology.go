@@ -14,7 +14,7 @@ type Topology struct {
 	Replicas         int           // copies of each stream, 1 to 5; 0 means 1
 	FactsMaxAge      time.Duration // how long facts are kept; 0 means 7 days
 	FactsMaxBytes    int64         // cap of the facts stream in bytes; 0 means 256 MiB
-	ArtifactMaxBytes int64         // cap of each object bucket in bytes; 0 means none
+	ArtifactMaxBytes int64         // cap of each store of artifacts in bytes, once for small ones and once for large ones; 0 means none
 }
 
 func (t Topology) withDefaults() Topology {
@@ -100,8 +100,28 @@ func (c *Conn) declareBuckets(ctx context.Context, t Topology) error {
 		if err != nil {
 			return fmt.Errorf("declare bucket %s: %w", bucket, err)
 		}
+		if err := c.declareSmall(ctx, t, bucket, what); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// declareSmall makes the stream for what is small enough to be one message.
+func (c *Conn) declareSmall(ctx context.Context, t Topology, bucket, what string) error {
+	_, err := c.declareStream(ctx, jetstream.StreamConfig{
+		Name:              smallStream(bucket),
+		Description:       what + ": small ones, one message each",
+		Subjects:          []string{smallPrefix(bucket) + "*"},
+		Retention:         jetstream.LimitsPolicy,
+		Discard:           jetstream.DiscardNew, // a full store refuses, and forgets nothing that is named
+		MaxMsgsPerSubject: 1,
+		MaxBytes:          t.ArtifactMaxBytes,
+		Storage:           jetstream.FileStorage,
+		Replicas:          t.Replicas,
+		AllowDirect:       true,
+	})
+	return err
 }
 
 // declareUntilDone declares with patience: JetStream may still be starting. A server that cannot serve us is final.

@@ -17,6 +17,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 // KeySize is the size of a key in bytes.
@@ -29,6 +30,8 @@ var ErrUnsealed = errors.New("sealed data cannot be opened: wrong key or damaged
 type Sealer struct {
 	aead cipher.AEAD
 	name []byte // key for names
+	// packers are flate.Writers: making one takes more memory than any small set.
+	packers sync.Pool
 }
 
 // maxOpened bounds what Open returns.
@@ -99,20 +102,32 @@ func (s *Sealer) NameKey() []byte { return s.name }
 
 // Seal compresses and encrypts data; name is bound to it and must be given to Open.
 func (s *Sealer) Seal(name string, data []byte) ([]byte, error) {
-	var packed bytes.Buffer
-	w, err := flate.NewWriter(&packed, flate.BestSpeed)
+	packed, err := s.pack(data)
 	if err != nil {
 		return nil, fmt.Errorf("seal %s: %w", name, err)
 	}
-	if _, err := w.Write(data); err != nil {
-		return nil, fmt.Errorf("seal %s: %w", name, err)
-	}
-	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("seal %s: %w", name, err)
-	}
-	nonce := make([]byte, s.aead.NonceSize(), s.aead.NonceSize()+packed.Len()+s.aead.Overhead())
+	nonce := make([]byte, s.aead.NonceSize(), s.aead.NonceSize()+len(packed)+s.aead.Overhead())
 	_, _ = rand.Read(nonce)
-	return s.aead.Seal(nonce, nonce, packed.Bytes(), []byte(name)), nil
+	return s.aead.Seal(nonce, nonce, packed, []byte(name)), nil
+}
+
+func (s *Sealer) pack(data []byte) ([]byte, error) {
+	var packed bytes.Buffer
+	w, ok := s.packers.Get().(*flate.Writer)
+	if !ok {
+		var err error
+		if w, err = flate.NewWriter(&packed, flate.BestSpeed); err != nil {
+			return nil, err
+		}
+	}
+	w.Reset(&packed)
+	_, err := w.Write(data)
+	if err := errors.Join(err, w.Close()); err != nil {
+		return nil, err
+	}
+	w.Reset(io.Discard) // what is packed must not stay with the writer
+	s.packers.Put(w)
+	return packed.Bytes(), nil
 }
 
 // Open gives back what was sealed under name; ErrUnsealed when it was not sealed by this key or name, or was changed.

@@ -40,10 +40,12 @@ func parse(args []string) (*options, error) {
 	f.BoolVar(&o.json, "json", false, "print JSON with all samples")
 	f.StringVar(&o.markdown, "o", "", "write the table as Markdown to a `file` too")
 	f.StringVar(&o.profiles, "cpuprofile", "", "write processor profiles of the services, by row, into a `folder`")
+	level := f.String("log-level", "info", "log `level` of the services; debug shows when each run begins and ends, see -keep")
 	selected := f.String("rows", "", "measure only these `rows`, separated by commas: "+help())
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
+	o.lab.Flags = append(o.lab.Flags, "--log-level="+*level)
 	return o, o.check(*selected)
 }
 

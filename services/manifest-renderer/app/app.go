@@ -61,9 +61,12 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 	if err := env.Cluster.WatchReferences(ctx, applications); err != nil {
 		return err
 	}
+	warm := make(chan struct{})
+	go func() { render.Warm(); close(warm) }()
 	if err := env.StartCache(ctx); err != nil {
 		return fmt.Errorf("start manifest-renderer: %w", err)
 	}
+	<-warm
 	env.Ready()
 	env.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "sluice_render_builds_total", Help: "Builds begun: renders that were not known to be those of before.",

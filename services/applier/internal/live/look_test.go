@@ -26,7 +26,8 @@ func watcherOf(kind inventory.ID, told *[]types.NamespacedName) (*Watcher, *stor
 		},
 	}
 	s := scope{kind: kind.GroupKind()}
-	return &Watcher{watches: map[scope]*watch{s: {store: st}}, interests: map[types.NamespacedName]*followed{}, suspects: newSuspects()}, st
+	return &Watcher{watches: map[scope]*watch{s: {store: st}}, interests: map[types.NamespacedName]*followed{}, suspects: newSuspects(),
+		wanted: map[scope]int{}, stale: make(chan struct{}, 1)}, st
 }
 
 func object(name, version, own string, o types.NamespacedName) *metav1.PartialObjectMetadata {
@@ -34,6 +35,47 @@ func object(name, version, own string, o types.NamespacedName) *metav1.PartialOb
 		Namespace: "ns", Name: name, ResourceVersion: version, Annotations: map[string]string{"own": own},
 		Labels: map[string]string{labelOwnerName: o.Name, labelOwnerNamespace: o.Namespace},
 	}}
+}
+
+func TestWatchesAreWantedAsLongAsSomebodyNeedsThem(t *testing.T) {
+	cm, secret := inventory.ID{Namespace: "ns", Name: "a", Kind: "ConfigMap"}, inventory.ID{Namespace: "ns", Name: "b", Kind: "Secret"}
+	one, other := types.NamespacedName{Name: "one"}, types.NamespacedName{Name: "other"}
+	w, _ := watcherOf(cm, new([]types.NamespacedName))
+	follow := func(o types.NamespacedName, ids ...inventory.ID) func() {
+		var objects inventory.Inventory
+		for _, id := range ids {
+			objects.Add(id, "v1")
+		}
+		return func() { w.Follow(o, Interest{Objects: objects}) }
+	}
+	for _, step := range []struct {
+		what    string
+		do      func()
+		changed bool
+		want    []inventory.ID
+	}{
+		{"the first owner", follow(one, cm, secret), true, []inventory.ID{cm, secret}},
+		{"the same again", follow(one, cm, secret), false, []inventory.ID{cm, secret}},
+		{"another with a kind that is watched", follow(other, cm), false, []inventory.ID{cm, secret}},
+		{"a kind that nobody needs now", follow(one, cm), true, []inventory.ID{cm}},
+		{"one owner less", func() { w.Forget(one) }, false, []inventory.ID{cm}},
+		{"who is not followed", func() { w.Forget(one) }, false, []inventory.ID{cm}},
+		{"the last owner", func() { w.Forget(other) }, true, nil},
+	} {
+		step.do()
+		changed := len(w.stale) == 1
+		if changed {
+			<-w.stale
+		}
+		if changed != step.changed || len(w.wanted) != len(step.want) {
+			t.Errorf("%s: changed %t, wanted %v", step.what, changed, w.wanted)
+		}
+		for _, id := range step.want {
+			if w.wanted[scope{kind: id.GroupKind()}] == 0 {
+				t.Errorf("%s: %s is not wanted", step.what, id.Kind)
+			}
+		}
+	}
 }
 
 func TestLook(t *testing.T) {

@@ -51,6 +51,7 @@ type Watcher struct {
 	mu        sync.Mutex
 	interests map[types.NamespacedName]*followed
 	watches   map[scope]*watch
+	wanted    map[scope]int // how many owners need a watch
 	stale     chan struct{} // what is watched is not what is wanted
 }
 
@@ -82,7 +83,7 @@ func NewWatcher(o Options) (*Watcher, error) {
 	}
 	return &Watcher{
 		options: o, metadata: m, dynamic: d, suspects: newSuspects(), interests: map[types.NamespacedName]*followed{},
-		watches: map[scope]*watch{}, stale: make(chan struct{}, 1),
+		watches: map[scope]*watch{}, wanted: map[scope]int{}, stale: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -92,20 +93,47 @@ func (w *Watcher) Follow(owner types.NamespacedName, i Interest) {
 	w.mu.Lock()
 	was := w.interests[owner]
 	w.interests[owner] = f
+	changed := w.count(was, f)
 	if was != nil && was.Rules != i.Rules || was == nil && i.Rules != "" {
 		w.restart(f.scopes)
+		changed = true
 	}
 	w.mu.Unlock()
-	w.wake()
+	if changed {
+		w.wake()
+	}
 	w.suspects.add(owner, debounce)
+}
+
+// count counts what an owner wants instead of what it wanted before, and says whether other watches are wanted now. The caller holds the
+// lock. Either may be nil.
+func (w *Watcher) count(was, is *followed) (changed bool) {
+	if is != nil {
+		for s := range is.scopes {
+			w.wanted[s]++
+			changed = changed || w.wanted[s] == 1
+		}
+	}
+	if was != nil {
+		for s := range was.scopes {
+			if w.wanted[s]--; w.wanted[s] == 0 {
+				delete(w.wanted, s)
+				changed = true
+			}
+		}
+	}
+	return changed
 }
 
 // Forget ends following for an owner.
 func (w *Watcher) Forget(owner types.NamespacedName) {
 	w.mu.Lock()
+	changed := w.count(w.interests[owner], nil)
 	delete(w.interests, owner)
 	w.mu.Unlock()
-	w.wake()
+	if changed {
+		w.wake()
+	}
 }
 
 // Suspect has an owner looked at soon.
@@ -183,20 +211,14 @@ func (w *Watcher) Run(ctx context.Context) {
 func (w *Watcher) align(ctx context.Context, all *sync.WaitGroup) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	wanted := map[scope]struct{}{}
-	for _, f := range w.interests {
-		for s := range f.scopes {
-			wanted[s] = struct{}{}
-		}
-	}
 	for s, running := range w.watches {
-		if _, ok := wanted[s]; !ok {
+		if w.wanted[s] == 0 {
 			running.stop()
 			delete(w.watches, s)
 		}
 	}
 	complete := true
-	for s := range wanted {
+	for s := range w.wanted {
 		if w.watches[s] == nil && !w.start(ctx, s, all) {
 			complete = false
 		}

@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -33,7 +35,29 @@ func (l *Lab) installCRDs(ctx context.Context) error {
 			return fmt.Errorf("install %s: %w", crd.Name, err)
 		}
 	}
+	return l.awaitCreates(ctx)
+}
+
+// awaitCreates returns when custom resources are created without delay: for two seconds after a definition is established the API server
+// holds each create of its kind, for the sake of other API servers that may not know it yet. That would be measured as Sluice's time.
+func (l *Lab) awaitCreates(ctx context.Context) error {
+	for _, probe := range []client.Object{
+		workload.GitRepository("https://probe.invalid/probe.git", time.Hour), workload.Kustomization("probe", "./", time.Hour),
+	} {
+		probe.SetNamespace(metav1.NamespaceDefault)
+		err := l.tryCreate(ctx, probe)
+		for err != nil && (meta.IsNoMatchError(err) || apierrors.IsNotFound(err)) && ctx.Err() == nil { // discovery lags
+			err = l.tryCreate(ctx, probe)
+		}
+		if err != nil {
+			return fmt.Errorf("create a %T for trial: %w", probe, err)
+		}
+	}
 	return nil
+}
+
+func (l *Lab) tryCreate(ctx context.Context, probe client.Object) error {
+	return l.Client.Create(ctx, probe.DeepCopyObject().(client.Object), client.DryRunAll)
 }
 
 func (l *Lab) awaitEstablished(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) error {
