@@ -58,8 +58,8 @@ type remotes struct {
 	view    *tree.View
 	allowed bool
 	fetched map[Address]Remote
-	used    map[string]string // address to ID
-	labels  []string          // pairs of a mount and the address it stands for
+	used    map[Address]string // to ID
+	labels  []string           // pairs of a mount and the address it stands for
 }
 
 // localize replaces the addresses in a kustomization file by where their content is in the build, and reports whether there were any.
@@ -128,12 +128,12 @@ func (r *remotes) place(dir string, a Address, remote Remote) string {
 	sum := sha256.Sum256([]byte(a.Text))
 	mount := r.view.Mount(hex.EncodeToString(sum[:6]), remote.Tree)
 	if r.used == nil {
-		r.used = make(map[string]string)
+		r.used = make(map[Address]string)
 	}
-	if _, known := r.used[a.Text]; !known {
+	if _, known := r.used[a]; !known {
 		r.labels = append(r.labels, mount, a.String())
 	}
-	r.used[a.Text] = remote.ID
+	r.used[a] = remote.ID
 	way, err := filepath.Rel(path.Join(tree.Root, dir), path.Join(tree.Root, mount, remote.Path))
 	if err != nil {
 		return mount // both are absolute: there is always a way

@@ -34,7 +34,7 @@ type Error struct {
 	// ReadSet is what the failed render read.
 	ReadSet tree.ReadSet
 	// Remotes are the addresses that the failed render used, with the IDs of what was there.
-	Remotes map[string]string
+	Remotes map[Address]string
 }
 
 // Error returns the message with file, line and object before it.

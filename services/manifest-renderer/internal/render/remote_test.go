@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"testing"
 
@@ -73,7 +72,7 @@ configMapGenerator: [{name: gen, files: ["key=https://example.org/f.yaml!f.yaml"
 	if d := cmp.Diff(want, asked); d != "" {
 		t.Error(d)
 	}
-	if len(result.Remotes) != 5 || result.Remotes["https://example.org/nested!"] != "id of https://example.org/nested!" {
+	if len(result.Remotes) != 6 || result.Remotes[want[5]] != "id of https://example.org/nested!" {
 		t.Errorf("used %v", result.Remotes)
 	}
 	later := maps.Clone(files)
@@ -159,8 +158,5 @@ func TestFailureInRemoteBase(t *testing.T) {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.File != "https://example.org/repo?…/bad.yaml" || strings.Contains(e.Error(), "secret") || len(e.Remotes) != 1 {
 		t.Errorf("got %v", err)
-	}
-	if got := slices.Collect(maps.Keys(e.Remotes)); len(got) != 1 {
-		t.Error(got)
 	}
 }

@@ -78,7 +78,7 @@ type Result struct {
 	// ReadSet is what the render read.
 	ReadSet tree.ReadSet
 	// Remotes are the addresses that the render used, with the IDs of what was there.
-	Remotes map[string]string
+	Remotes map[Address]string
 }
 
 // Renderer renders Kustomizations. It is safe for concurrent use.
