@@ -145,17 +145,17 @@ func (f *Fetcher) Want(who types.NamespacedName, addresses []render.Address, fre
 		switch {
 		case err != nil:
 			return nil, &Error{a, err}
+		case e.isFresh(fresh) && e.err != nil:
+			return nil, &Error{a, e.err}
+		case e.isFresh(fresh):
+			found[a] = e.remote
 		case e.running:
 			e.waiting[who], underWay = true, true
-		case !e.isFresh(fresh):
+		default:
 			if err := f.start(e, who); err != nil {
 				return nil, &Error{a, err}
 			}
 			underWay = true
-		case e.err != nil:
-			return nil, &Error{a, e.err}
-		default:
-			found[a] = e.remote
 		}
 	}
 	if underWay {
