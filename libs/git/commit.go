@@ -25,8 +25,10 @@ type Commit struct {
 	// Raw is the commit object, signature included; RawTag the annotated tag
 	// object that led to it, if one did.
 	Raw, RawTag []byte
-
-	tree string
+	// Tree is the hash of the root directory, Parents those of the commits
+	// that this one stands on, whether they are in the mirror or not.
+	Tree    string
+	Parents []string
 }
 
 // Signature is a person and a time.
@@ -54,9 +56,10 @@ func parseCommit(hash string, raw []byte) (Commit, error) {
 	if !ok || !wire.IsHash(tree) {
 		return Commit{}, fmt.Errorf("%w: commit %s has no tree", ErrInvalidTree, hash)
 	}
-	c.tree = tree
+	c.Tree = tree
 	rest := lines[1:]
 	for len(rest) > 0 && strings.HasPrefix(rest[0], "parent ") {
+		c.Parents = append(c.Parents, strings.TrimPrefix(rest[0], "parent "))
 		rest = rest[1:]
 	}
 	for _, field := range []struct {

@@ -34,16 +34,28 @@ func (m *Mirrors) connect(u *url.URL, src Source, server *wire.Server) (*wire.Cl
 		return nil, err
 	}
 	if u.Scheme == "ssh" {
-		return m.connectSSH(u, auth)
+		o, err := m.sshOptions(u, auth)
+		if err != nil {
+			return nil, err
+		}
+		return wire.NewSSH(o), nil
 	}
-	transport, err := m.transport(auth)
+	o, err := m.httpOptions(u, src, server)
 	if err != nil {
 		return nil, err
 	}
-	return wire.NewHTTP(wire.HTTPOptions{
-		URL: u, Client: &http.Client{Transport: transport}, Authorize: auth.authorize(),
-		Confined: src.confined || auth.confined(), MaxBytes: m.limits.PackBytes, MaxListBytes: m.limits.ListBytes, Server: server,
-	}), nil
+	return wire.NewHTTP(o), nil
+}
+
+func (m *Mirrors) httpOptions(u *url.URL, src Source, server *wire.Server) (wire.HTTPOptions, error) {
+	transport, err := m.transport(src.Auth)
+	if err != nil {
+		return wire.HTTPOptions{}, err
+	}
+	return wire.HTTPOptions{
+		URL: u, Client: &http.Client{Transport: transport}, Authorize: src.Auth.authorize(),
+		Confined: src.confined || src.Auth.confined(), MaxBytes: m.limits.PackBytes, MaxListBytes: m.limits.ListBytes, Server: server,
+	}, nil
 }
 
 func (m *Mirrors) checkSecure(u *url.URL) error {
@@ -78,18 +90,18 @@ func (a Auth) authorize() func(*http.Request) {
 	}
 }
 
-func (m *Mirrors) connectSSH(u *url.URL, auth Auth) (*wire.Client, error) {
+func (m *Mirrors) sshOptions(u *url.URL, auth Auth) (wire.SSHOptions, error) {
 	signer, err := auth.signer()
 	if err != nil {
-		return nil, err
+		return wire.SSHOptions{}, err
 	}
 	dial, err := auth.dialer(m.control)
 	if err != nil {
-		return nil, err
+		return wire.SSHOptions{}, err
 	}
-	return wire.NewSSH(wire.SSHOptions{
+	return wire.SSHOptions{
 		URL: u, Signer: signer, KnownHosts: auth.KnownHosts, MaxBytes: m.limits.PackBytes + m.limits.ListBytes, Dial: dial,
-	}), nil
+	}, nil
 }
 
 // dialer connects for SSH.

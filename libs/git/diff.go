@@ -42,10 +42,10 @@ func (d *differ) commits(ctx context.Context, old string, current Commit) error 
 	if err != nil {
 		return err
 	}
-	if before.tree == current.tree {
+	if before.Tree == current.Tree {
 		return nil
 	}
-	return d.trees(ctx, before.tree, current.tree, "", 0)
+	return d.trees(ctx, before.Tree, current.Tree, "", 0)
 }
 
 // trees compares two trees at one path. An empty hash stands for no tree.

@@ -27,6 +27,9 @@ var (
 	ErrTooLarge = wire.ErrTooLarge
 	// ErrInvalidTree: the commit holds what no checkout would accept.
 	ErrInvalidTree = errors.New("invalid tree")
+	// ErrUnreachable: there is no connection to the server, or it has broken, or
+	// the server says that it cannot answer now.
+	ErrUnreachable = wire.ErrUnreachable
 	// ErrRedirect: the server pointed to a place where we do not follow.
 	ErrRedirect = wire.ErrRedirect
 )

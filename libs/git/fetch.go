@@ -98,11 +98,16 @@ func (s *Snapshot) reopen(ctx context.Context, found error) error {
 			return err
 		}
 	}
-	r.target = s.target
-	fresh, err := r.fetch(ctx)
+	fresh, err := r.refetch(ctx, s.target)
 	if err != nil {
 		return err
 	}
 	s.objects = fresh.objects
 	return nil
+}
+
+// refetch opens a target once more. The caller has the turn.
+func (r *Resolved) refetch(ctx context.Context, t target) (*Snapshot, error) {
+	r.target = t
+	return r.fetch(ctx)
 }

@@ -119,7 +119,7 @@ func (c *collector) commit(ctx context.Context, s *Snapshot, o *objects, dir str
 			return nil
 		},
 	}
-	if err := w.walk(ctx, s.Commit.tree, "", 0); err != nil {
+	if err := w.walk(ctx, s.Commit.Tree, "", 0); err != nil {
 		return err
 	}
 	if c.left = w.left; len(links) == 0 {

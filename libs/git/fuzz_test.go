@@ -30,8 +30,8 @@ func FuzzCommit(f *testing.F) {
 	f.Add([]byte("tree x\ntree y\n\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		c, err := parseCommit("hash", raw)
-		if err == nil && !strings.HasPrefix(string(raw), "tree "+c.tree+"\n") {
-			t.Fatalf("%q has the tree %s", raw, c.tree)
+		if err == nil && !strings.HasPrefix(string(raw), "tree "+c.Tree+"\n") {
+			t.Fatalf("%q has the tree %s", raw, c.Tree)
 		}
 	})
 }

@@ -185,3 +185,17 @@ func (m *mirror) fetch(ctx context.Context, client *wire.Client, t target) error
 	}
 	return errors.Join(m.install(ctx, pack), pack.Close())
 }
+
+// deepen brings the history of a commit that is here, so many generations of it.
+// What is here stays, worn or not: somebody is reading it. The caller has the turn.
+func (m *mirror) deepen(ctx context.Context, client *wire.Client, commit string, generations int) error {
+	haves, err := m.haves()
+	if err != nil {
+		return err
+	}
+	pack, err := client.Fetch(ctx, wire.FetchRequest{Wants: []string{commit}, Haves: haves, Shallow: true, Depth: generations})
+	if err != nil {
+		return err
+	}
+	return errors.Join(m.install(ctx, pack), pack.Close())
+}

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sluice-cd/sluice/libs/gittest"
 	"github.com/sluice-cd/sluice/libs/git/wire"
+	"github.com/sluice-cd/sluice/libs/gittest"
 )
 
 // Whoever asks for the same at the same time shares one list of refs and one

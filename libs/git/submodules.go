@@ -81,7 +81,7 @@ func ownFault(err error) error {
 
 // modules reads where the submodules of the commit are, by their paths.
 func (s *Snapshot) modules(ctx context.Context, o *objects) (map[string]string, error) {
-	root, err := readTree(ctx, o, s.Commit.tree)
+	root, err := readTree(ctx, o, s.Commit.Tree)
 	if err != nil {
 		return nil, err
 	}

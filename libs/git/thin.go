@@ -52,10 +52,20 @@ func (m *mirror) complete(ctx context.Context, file *contextFile, bases map[stri
 	return appendObjects(file, added.Bytes(), uint32(count))
 }
 
-// writeObject writes a whole object as packs hold it: type and length in seven
-// bits to a byte but for the first, which has four, then the content.
+// writeObject writes a whole object as packs hold it.
 func writeObject(b *bytes.Buffer, kind plumbing.ObjectType, content []byte) error {
-	size := uint64(len(content))
+	writeHeader(b, kind, len(content))
+	w := zlib.NewWriter(b)
+	if _, err := w.Write(content); err != nil {
+		return err
+	}
+	return w.Close()
+}
+
+// writeHeader writes what comes before an object's content: type and length in
+// seven bits to a byte but for the first, which has four.
+func writeHeader(b *bytes.Buffer, kind plumbing.ObjectType, length int) {
+	size := uint64(length)
 	first := byte(kind)<<4 | byte(size&0x0f)
 	if size >>= 4; size > 0 {
 		first |= 0x80
@@ -64,11 +74,6 @@ func writeObject(b *bytes.Buffer, kind plumbing.ObjectType, content []byte) erro
 	if size > 0 {
 		b.Write(binary.AppendUvarint(nil, size))
 	}
-	w := zlib.NewWriter(b)
-	if _, err := w.Write(content); err != nil {
-		return err
-	}
-	return w.Close()
 }
 
 // appendObjects puts objects between the last one and the checksum, and makes

@@ -28,7 +28,7 @@ func (s *Server) CreateRepository(ctx context.Context, name string) (*Repository
 	if _, err := r.Git(ctx, nil, "init", "--quiet", "--bare", "--initial-branch=main"); err != nil {
 		return nil, fmt.Errorf("create repository %q: %w", name, err)
 	}
-	if _, err := r.Git(ctx, nil, "config", "http.receivepack", "true"); err != nil {
+	if _, err := r.Git(ctx, nil, "config", receiveKey, "true"); err != nil {
 		return nil, fmt.Errorf("let repository %q take pushes: %w", name, err)
 	}
 	return r, nil

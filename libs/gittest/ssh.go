@@ -2,6 +2,7 @@ package gittest
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
@@ -185,12 +186,23 @@ func (s *sshServer) run(channel ssh.Channel, payload []byte, protocol string) ui
 		fmt.Fprintf(channel.Stderr(), "refused: %q\n", command.Line)
 		return 127
 	}
+	if match[1] == "receive" && !s.takesPushes(match[2]) {
+		fmt.Fprintln(channel.Stderr(), "ERROR: The key you are authenticating with has been marked as read only.")
+		return 1
+	}
 	cmd := exec.Command(s.git, match[1]+"-pack", filepath.Join(s.dir, match[2]))
 	cmd.Env = environment()
 	if protocol != "" {
 		cmd.Env = append(cmd.Env, "GIT_PROTOCOL="+protocol)
 	}
 	return exitStatus(pipe(cmd, channel))
+}
+
+// takesPushes obeys the setting for HTTP, see Repository.ReadOnly.
+func (s *sshServer) takesPushes(name string) bool {
+	r := &Repository{path: filepath.Join(s.dir, name), git: s.git}
+	value, err := r.Git(context.Background(), nil, "config", receiveKey)
+	return err != nil || value != "false"
 }
 
 // pipe runs cmd over the channel. The input gets a pipe of its own, so that the

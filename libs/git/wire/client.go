@@ -41,9 +41,13 @@ type FetchRequest struct {
 	// takes its history for known. Only with Shallow. With haves the pack is
 	// thin: its deltas may stand on objects in the trees of Haves.
 	Haves []string
-	// Shallow asks for the wanted commits without their parents.
+	// Shallow asks for the wanted commits without their parents, or with Depth
+	// generations in all where that is more than one.
 	Shallow bool
+	Depth   int
 }
+
+func (r FetchRequest) depth() int { return max(r.Depth, 1) }
 
 // transport carries messages to one repository.
 type transport interface {
@@ -62,7 +66,10 @@ type Client struct {
 	transport transport
 	server    *Server
 	remembers bool // server came from an earlier conversation
-	used      bool // a version 0 conversation that has had its fetch
+	// used: the conversation has had its fetch. In version 0 it is over then; in
+	// version 2 git's server goes on, but takes for shallow from then on, in its own
+	// repository, what it was told is shallow in ours.
+	used bool
 }
 
 // Server is what one advertisement told. For HTTP it can be passed to the next

@@ -1,6 +1,7 @@
-// Package wire speaks the fetching half of git's protocol, version 2 and, with
-// servers that know no better, version 0, over HTTP and SSH. It lists refs and
-// asks for packs; what a pack holds is not its business.
+// Package wire speaks git's protocol over HTTP and SSH: fetching in version 2
+// and, with servers that know no better, version 0; and pushing, which has
+// version 0 alone. It lists refs, asks for packs and sends them; what a pack
+// holds is not its business.
 //
 // It is written out here, and not taken from a git library, for four reasons:
 // protocol 2 lets the server filter refs (a poll of a repository with a hundred

@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	uploadPack = "git-upload-pack"
-	infoRefs   = "/info/refs"
+	uploadPack  = "git-upload-pack"
+	receivePack = "git-receive-pack"
+	infoRefs    = "/info/refs"
 )
 
 // HTTPOptions describe a repository behind HTTP or HTTPS.
@@ -34,6 +35,7 @@ type HTTPOptions struct {
 }
 
 type httpTransport struct {
+	service string
 	options HTTPOptions
 	client  http.Client
 	base    string // where the repository is, after redirects
@@ -41,13 +43,18 @@ type httpTransport struct {
 
 // NewHTTP returns a client; nothing is sent yet.
 func NewHTTP(o HTTPOptions) *Client {
-	t := &httpTransport{options: o, client: *o.Client, base: trimmed(o.URL)}
-	t.client.CheckRedirect = t.checkRedirect
+	t := newHTTPTransport(uploadPack, o)
 	if o.Server != nil && !t.leadsAway(o.Server.base) {
 		t.base = o.Server.base
 		return &Client{transport: t, server: o.Server, remembers: true}
 	}
 	return &Client{transport: t}
+}
+
+func newHTTPTransport(service string, o HTTPOptions) *httpTransport {
+	t := &httpTransport{service: service, options: o, client: *o.Client, base: trimmed(o.URL)}
+	t.client.CheckRedirect = t.checkRedirect
+	return t
 }
 
 // leadsAway is true where an earlier client, which had nothing to hide, was led
@@ -68,11 +75,11 @@ func (t *httpTransport) stateless() bool { return true }
 func (t *httpTransport) close() error    { return nil }
 
 func (t *httpTransport) open(ctx context.Context) (io.ReadCloser, error) {
-	request, err := t.request(ctx, http.MethodGet, trimmed(t.options.URL)+infoRefs+"?service="+uploadPack, nil)
+	request, err := t.request(ctx, http.MethodGet, trimmed(t.options.URL)+infoRefs+"?service="+t.service, nil)
 	if err != nil {
 		return nil, err
 	}
-	response, err := t.do(request, "application/x-"+uploadPack+"-advertisement")
+	response, err := t.do(request, "application/x-"+t.service+"-advertisement")
 	if err != nil {
 		return nil, err
 	}
@@ -83,13 +90,13 @@ func (t *httpTransport) open(ctx context.Context) (io.ReadCloser, error) {
 }
 
 func (t *httpTransport) send(ctx context.Context, body []byte) (io.ReadCloser, error) {
-	request, err := t.request(ctx, http.MethodPost, t.base+"/"+uploadPack, bytes.NewReader(body))
+	request, err := t.request(ctx, http.MethodPost, t.base+"/"+t.service, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	request.Header.Set("Content-Type", "application/x-"+uploadPack+"-request")
-	request.Header.Set("Accept", "application/x-"+uploadPack+"-result")
-	response, err := t.do(request, "application/x-"+uploadPack+"-result")
+	request.Header.Set("Content-Type", "application/x-"+t.service+"-request")
+	request.Header.Set("Accept", "application/x-"+t.service+"-result")
+	response, err := t.do(request, "application/x-"+t.service+"-result")
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +109,9 @@ func (t *httpTransport) request(ctx context.Context, method, address string, bod
 		return nil, errors.New("build the request: malformed address")
 	}
 	request.Header.Set("User-Agent", agent)
-	request.Header.Set("Git-Protocol", "version=2")
+	if t.service == uploadPack { // pushing has no version 2
+		request.Header.Set("Git-Protocol", "version=2")
+	}
 	if t.options.Authorize != nil {
 		t.options.Authorize(request)
 	}
@@ -112,9 +121,9 @@ func (t *httpTransport) request(ctx context.Context, method, address string, bod
 func (t *httpTransport) do(request *http.Request, contentType string) (*http.Response, error) {
 	response, err := t.client.Do(request)
 	if err != nil {
-		return nil, withoutURL(err)
+		return nil, unreachable(request.Context(), withoutURL(err))
 	}
-	if err := checkResponse(response, contentType); err != nil {
+	if err := t.checkResponse(response, contentType); err != nil {
 		_, _ = io.CopyN(io.Discard, response.Body, 4<<10) // so that the connection can serve again
 		_ = response.Body.Close()
 		return nil, err
@@ -132,14 +141,18 @@ func withoutURL(err error) error {
 	return err
 }
 
-func checkResponse(response *http.Response, contentType string) error {
+func (t *httpTransport) checkResponse(response *http.Response, contentType string) error {
 	switch status := response.StatusCode; {
+	case status == http.StatusForbidden && t.service == receivePack:
+		return fmt.Errorf("%w: the server answered %d%s", ErrReadOnly, status, saidBy(response))
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		return fmt.Errorf("%w: the server answered %d", ErrAuthentication, status)
 	case status == http.StatusNotFound || status == http.StatusGone:
 		return fmt.Errorf("repository %w: the server answered %d", ErrNotFound, status)
 	case status >= 300 && status < 400:
 		return fmt.Errorf("%w: the server answered %d", ErrRedirect, status)
+	case status == http.StatusTooManyRequests || status >= 500:
+		return &outage{fmt.Errorf("the server answered %d %s", status, http.StatusText(status))}
 	case status != http.StatusOK:
 		return fmt.Errorf("the server answered %d %s", status, http.StatusText(status))
 	}
@@ -147,6 +160,15 @@ func checkResponse(response *http.Response, contentType string) error {
 		return fmt.Errorf("the answer is no git answer but %q", clean(got))
 	}
 	return nil
+}
+
+// saidBy is what a server explains in plain text.
+func saidBy(response *http.Response) string {
+	if !strings.HasPrefix(response.Header.Get("Content-Type"), "text/plain") {
+		return ""
+	}
+	text, _ := io.ReadAll(io.LimitReader(response.Body, 1024))
+	return explained(string(text))
 }
 
 // checkRedirect follows only where a repository's first request may lead: to the

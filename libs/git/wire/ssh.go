@@ -32,15 +32,18 @@ type SSHOptions struct {
 }
 
 // NewSSH returns a client; nothing is sent yet.
-func NewSSH(o SSHOptions) *Client {
+func NewSSH(o SSHOptions) *Client { return &Client{transport: newSSHTransport(uploadPack, o)} }
+
+func newSSHTransport(service string, o SSHOptions) *sshTransport {
 	if o.Dial == nil {
 		o.Dial = new(net.Dialer).DialContext
 	}
-	return &Client{transport: &sshTransport{options: o}}
+	return &sshTransport{service: service, options: o}
 }
 
-// sshTransport holds one git-upload-pack on the server's side.
+// sshTransport holds one git-upload-pack or git-receive-pack on the server's side.
 type sshTransport struct {
+	service string
 	options SSHOptions
 	client  *ssh.Client
 	session *ssh.Session
@@ -71,7 +74,7 @@ func (t *sshTransport) dial(ctx context.Context) error {
 	}
 	conn, err := t.options.Dial(ctx, "tcp", address)
 	if err != nil {
-		return err
+		return unreachable(ctx, err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
@@ -93,7 +96,7 @@ func handshakeError(ctx context.Context, err, refused error) error {
 	case strings.Contains(err.Error(), "unable to authenticate"):
 		return fmt.Errorf("%w: the server refused the key", ErrAuthentication)
 	}
-	return err
+	return unreachable(ctx, err)
 }
 
 // config also returns where the reason is put when the host is refused.
@@ -160,8 +163,10 @@ func (t *sshTransport) start(ctx context.Context) (err error) {
 	if t.session, err = t.client.NewSession(); err != nil {
 		return fmt.Errorf("open a session: %w", err)
 	}
-	// Servers that do not take the variable speak version 0.
-	_ = t.session.Setenv("GIT_PROTOCOL", "version=2")
+	if t.service == uploadPack {
+		// Servers that do not take the variable speak version 0.
+		_ = t.session.Setenv("GIT_PROTOCOL", "version=2")
+	}
 	if t.stdin, err = t.session.StdinPipe(); err != nil {
 		return fmt.Errorf("open a session: %w", err)
 	}
@@ -172,8 +177,8 @@ func (t *sshTransport) start(ctx context.Context) (err error) {
 	t.stdout = bufio.NewReader(&cappedBody{ReadCloser: io.NopCloser(stdout), left: t.options.MaxBytes})
 	t.stderr = new(firstBytes)
 	t.session.Stderr = t.stderr
-	if err := t.session.Start(uploadPack + " " + quote(t.options.URL.Path)); err != nil {
-		return fmt.Errorf("start %s: %w", uploadPack, err)
+	if err := t.session.Start(t.service + " " + quote(t.options.URL.Path)); err != nil {
+		return fmt.Errorf("start %s: %w", t.service, err)
 	}
 	return nil
 }
@@ -224,11 +229,13 @@ func (t *sshTransport) explain(ctx context.Context, err error) error {
 	}
 	if errors.Is(err, io.EOF) {
 		_ = t.session.Wait() // until all of the standard error is there
-		if text := t.stderr.text(); text != "" {
+		if text := t.stderr.text(); text != "" && t.service == receivePack {
+			return pushError(text)
+		} else if text != "" {
 			return remoteError(text)
 		}
 	}
-	return err
+	return unreachable(ctx, err)
 }
 
 func (t *sshTransport) close() error {

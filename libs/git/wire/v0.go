@@ -43,7 +43,7 @@ func (c *Client) requestV0(request FetchRequest) []byte {
 		for _, have := range request.Haves {
 			m.printf("shallow %s\n", have)
 		}
-		m.printf("deepen 1\n")
+		m.printf("deepen %d\n", request.depth())
 	}
 	m.flush()
 	for _, have := range request.Haves {

@@ -66,6 +66,7 @@ func readRefsV2(p *packetReader) ([]Ref, error) {
 }
 
 func (c *Client) fetchV2(ctx context.Context, request FetchRequest) (io.ReadCloser, error) {
+	c.used = true
 	m := c.command("fetch")
 	if len(request.Haves) > 0 {
 		m.printf("thin-pack\n")
@@ -79,7 +80,7 @@ func (c *Client) fetchV2(ctx context.Context, request FetchRequest) (io.ReadClos
 		for _, have := range request.Haves {
 			m.printf("shallow %s\n", have)
 		}
-		m.printf("deepen 1\n")
+		m.printf("deepen %d\n", request.depth())
 	}
 	for _, have := range request.Haves {
 		m.printf("have %s\n", have)

@@ -11,13 +11,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/libs/bus"
+	"github.com/sluice-cd/sluice/libs/git"
+	"github.com/sluice-cd/sluice/libs/git/identity"
 	"github.com/sluice-cd/sluice/libs/service"
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
 	"github.com/sluice-cd/sluice/services/git-watcher/internal/config"
-	"github.com/sluice-cd/sluice/libs/git"
 	"github.com/sluice-cd/sluice/services/git-watcher/internal/handler"
-	"github.com/sluice-cd/sluice/libs/git/identity"
 )
 
 // Config is what git-watcher can be told.

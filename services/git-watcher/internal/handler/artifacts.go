@@ -14,10 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/libs/bus"
+	"github.com/sluice-cd/sluice/libs/git"
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
-	"github.com/sluice-cd/sluice/libs/git"
 )
 
 const artifactSuffix = ".tar.gz"

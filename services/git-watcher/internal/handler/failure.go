@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-cd/sluice/libs/git"
+	"github.com/sluice-cd/sluice/libs/git/access"
 	"github.com/sluice-cd/sluice/libs/git/verify"
 )
 
@@ -26,7 +27,7 @@ type failure struct {
 
 // classify finds Flux's words for an error.
 func classify(err error) failure {
-	var own *specError
+	var own *access.Error
 	var storage *storageError
 	var include *includeError
 	var unverified *verify.Error
@@ -40,7 +41,7 @@ func classify(err error) failure {
 	case errors.As(err, &storage):
 		return failure{sourcev1.StorageOperationFailedCondition, metav1.ConditionTrue, sourcev1.StorageOperationFailedCondition, false}
 	case errors.As(err, &own):
-		return failure{sourcev1.FetchFailedCondition, metav1.ConditionTrue, own.reason, own.stalled}
+		return failure{sourcev1.FetchFailedCondition, metav1.ConditionTrue, own.Reason, own.Stalled}
 	}
 	return failure{sourcev1.FetchFailedCondition, metav1.ConditionTrue, git.Reason(err), git.Stalled(err)}
 }

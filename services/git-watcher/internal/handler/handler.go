@@ -16,11 +16,11 @@ import (
 
 	"github.com/sluice-cd/sluice/libs/archive"
 	"github.com/sluice-cd/sluice/libs/bus"
+	"github.com/sluice-cd/sluice/libs/git"
+	"github.com/sluice-cd/sluice/libs/git/identity"
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
-	"github.com/sluice-cd/sluice/libs/git"
-	"github.com/sluice-cd/sluice/libs/git/identity"
 )
 
 // Backoff of failing repositories: a mended password or a host that is back shows within two minutes.

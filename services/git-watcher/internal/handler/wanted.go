@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/libs/git"
+	"github.com/sluice-cd/sluice/libs/git/access"
 	"github.com/sluice-cd/sluice/libs/git/verify"
 )
 
@@ -29,7 +30,7 @@ type wanted struct {
 
 // read reads the spec and the objects that it names.
 func (w *Watcher) read(ctx context.Context, repo *sourcev1.GitRepository) (*wanted, error) {
-	source, err := w.source(ctx, repo)
+	source, err := w.access().Source(ctx, repo)
 	if err != nil {
 		return nil, err
 	}
@@ -91,4 +92,9 @@ func (want *wanted) verify(repo *sourcev1.GitRepository, snapshot *git.Snapshot)
 		Hash: snapshot.Commit.Hash, Commit: snapshot.Commit.Raw,
 		Reference: snapshot.Revision.FullName(), Tag: snapshot.Commit.RawTag,
 	})
+}
+
+// access finds out how to get into repositories.
+func (w *Watcher) access() *access.Reader {
+	return &access.Reader{Secrets: w.Cluster, Mirrors: w.Mirrors, Identity: w.Identity}
 }

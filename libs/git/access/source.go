@@ -1,4 +1,4 @@
-package handler
+package access
 
 import (
 	"context"
@@ -12,27 +12,48 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/libs/git"
+	"github.com/sluice-cd/sluice/libs/git/identity"
 )
 
-// specError is a fault of the object's spec or of what it refers to.
-type specError struct {
-	reason  string
-	stalled bool // nothing changes before the spec does
-	error
+// Error is a fault of the object's spec or of what it refers to.
+type Error struct {
+	// Reason is the one that a condition gives.
+	Reason string
+	// Stalled is true where nothing changes before the spec does.
+	Stalled bool
+	err     error
 }
 
-func (e *specError) Unwrap() error { return e.error }
+func (e *Error) Error() string { return e.err.Error() }
 
-// source reads from the spec, and the Secrets it names, where and how to fetch.
-func (w *Watcher) source(ctx context.Context, repo *sourcev1.GitRepository) (git.Source, error) {
+// Unwrap is the cause.
+func (e *Error) Unwrap() error { return e.err }
+
+// Secrets reads the data of Secrets.
+type Secrets interface {
+	Secret(ctx context.Context, key types.NamespacedName) (map[string][]byte, error)
+}
+
+// Reader finds out how to get into repositories. It is for concurrent use.
+type Reader struct {
+	Secrets Secrets
+	// Mirrors lend the client for requests to the hosts of repositories.
+	Mirrors *git.Mirrors
+	// Identity issues the credentials that spec.provider asks for.
+	Identity *identity.Issuer
+}
+
+// Source reads from the spec of a GitRepository, and the Secrets it names, where and
+// how to fetch and push.
+func (r *Reader) Source(ctx context.Context, repo *sourcev1.GitRepository) (git.Source, error) {
 	src := git.Source{URL: repo.Spec.URL, Ref: git.RefFrom(repo.Spec.Reference)}
 	var secret map[string][]byte
 	if ref := repo.Spec.SecretRef; ref != nil {
 		key := types.NamespacedName{Namespace: repo.Namespace, Name: ref.Name}
 		var err error
-		if secret, err = w.Cluster.Secret(ctx, key); err != nil {
+		if secret, err = r.Secrets.Secret(ctx, key); err != nil {
 			if apierrors.IsNotFound(err) {
-				err = &specError{reason: sourcev1.AuthenticationFailedReason, error: err}
+				err = &Error{Reason: sourcev1.AuthenticationFailedReason, err: err}
 			}
 			return src, err
 		}
@@ -42,28 +63,28 @@ func (w *Watcher) source(ctx context.Context, repo *sourcev1.GitRepository) (git
 	if src.Auth, err = git.AuthFromSecret(repo.Spec.URL, secret); err != nil {
 		return src, err
 	}
-	if src.Auth.Proxy, err = w.proxy(ctx, repo); err != nil {
+	if src.Auth.Proxy, err = r.proxy(ctx, repo); err != nil {
 		return src, err
 	}
-	return src, w.identify(ctx, repo, secret, &src)
+	return src, r.identify(ctx, repo, secret, &src)
 }
 
 // proxy reads the address of the proxy, with its credentials, from the Secret that spec.proxySecretRef names.
-func (w *Watcher) proxy(ctx context.Context, repo *sourcev1.GitRepository) (string, error) {
+func (r *Reader) proxy(ctx context.Context, repo *sourcev1.GitRepository) (string, error) {
 	if repo.Spec.ProxySecretRef == nil {
 		return "", nil
 	}
 	key := types.NamespacedName{Namespace: repo.Namespace, Name: repo.Spec.ProxySecretRef.Name}
-	data, err := w.Cluster.Secret(ctx, key)
+	data, err := r.Secrets.Secret(ctx, key)
 	if apierrors.IsNotFound(err) {
-		return "", &specError{reason: sourcev1.AuthenticationFailedReason, error: fmt.Errorf("failed to configure proxy options: %w", err)}
+		return "", &Error{Reason: sourcev1.AuthenticationFailedReason, err: fmt.Errorf("failed to configure proxy options: %w", err)}
 	}
 	if err != nil {
 		return "", err
 	}
 	address, err := proxyURL(data)
 	if err != nil {
-		return "", &specError{reason: sourcev1.AuthenticationFailedReason, error: fmt.Errorf("failed to configure proxy options: secret %s: %w", key, err)}
+		return "", &Error{Reason: sourcev1.AuthenticationFailedReason, err: fmt.Errorf("failed to configure proxy options: secret %s: %w", key, err)}
 	}
 	return address, nil
 }

@@ -1,4 +1,4 @@
-package handler
+package access
 
 import (
 	"context"
@@ -14,12 +14,12 @@ import (
 )
 
 // identify gets the credentials that spec.provider asks for.
-func (w *Watcher) identify(ctx context.Context, repo *sourcev1.GitRepository, secret map[string][]byte, src *git.Source) error {
+func (r *Reader) identify(ctx context.Context, repo *sourcev1.GitRepository, secret map[string][]byte, src *git.Source) error {
 	switch provider := repo.GetProvider(); provider {
 	case sourcev1.GitProviderGitHub:
-		return w.asGitHubApp(ctx, repo, secret, src)
+		return r.asGitHubApp(ctx, repo, secret, src)
 	case sourcev1.GitProviderAzure, sourcev1.GitProviderAWS:
-		return w.asWorkload(ctx, repo, src)
+		return r.asWorkload(ctx, repo, src)
 	case sourcev1.GitProviderGeneric:
 		if identity.IsGitHubApp(secret) {
 			return badProvider(false, fmt.Errorf("secretRef '%s/%s' has github app data but provider is not set to github", repo.Namespace, repo.Spec.SecretRef.Name))
@@ -31,10 +31,10 @@ func (w *Watcher) identify(ctx context.Context, repo *sourcev1.GitRepository, se
 }
 
 func badProvider(stalled bool, err error) error {
-	return &specError{reason: sourcev1.InvalidProviderConfigurationReason, stalled: stalled, error: err}
+	return &Error{Reason: sourcev1.InvalidProviderConfigurationReason, Stalled: stalled, err: err}
 }
 
-func (w *Watcher) asGitHubApp(ctx context.Context, repo *sourcev1.GitRepository, secret map[string][]byte, src *git.Source) error {
+func (r *Reader) asGitHubApp(ctx context.Context, repo *sourcev1.GitRepository, secret map[string][]byte, src *git.Source) error {
 	if !identity.IsGitHubApp(secret) {
 		return badProvider(repo.Spec.SecretRef == nil, errors.New("secretRef with github app data must be specified when provider is set to github"))
 	}
@@ -42,19 +42,19 @@ func (w *Watcher) asGitHubApp(ctx context.Context, repo *sourcev1.GitRepository,
 	if err != nil {
 		return badProvider(false, err)
 	}
-	client, err := w.Mirrors.HTTPClient(app.API, src.Auth)
+	client, err := r.Mirrors.HTTPClient(app.API, src.Auth)
 	if err != nil {
 		return err
 	}
-	token, err := w.Identity.GitHub(ctx, app, client)
+	token, err := r.Identity.GitHub(ctx, app, client)
 	if err != nil {
-		return &specError{reason: sourcev1.AuthenticationFailedReason, error: fmt.Errorf("failed to configure authentication options: %w", err)}
+		return &Error{Reason: sourcev1.AuthenticationFailedReason, err: fmt.Errorf("failed to configure authentication options: %w", err)}
 	}
 	src.Auth.Username, src.Auth.Password, src.Auth.BearerToken = identity.GitHubUsername, token, ""
 	return nil
 }
 
-func (w *Watcher) asWorkload(ctx context.Context, repo *sourcev1.GitRepository, src *git.Source) error {
+func (r *Reader) asWorkload(ctx context.Context, repo *sourcev1.GitRepository, src *git.Source) error {
 	request := identity.Request{
 		Provider: repo.Spec.Provider, Namespace: repo.Namespace, ServiceAccount: repo.Spec.ServiceAccountName, Name: repo.Name,
 	}
@@ -67,12 +67,12 @@ func (w *Watcher) asWorkload(ctx context.Context, repo *sourcev1.GitRepository, 
 			return errors.New("malformed address of the proxy")
 		}
 	}
-	found, err := w.Identity.Cloud(ctx, request)
+	found, err := r.Identity.Cloud(ctx, request)
 	if errors.Is(err, identity.ErrOthers) {
-		return &specError{reason: meta.FeatureGateDisabledReason, stalled: true, error: err}
+		return &Error{Reason: meta.FeatureGateDisabledReason, Stalled: true, err: err}
 	}
 	if err != nil {
-		return &specError{reason: sourcev1.AuthenticationFailedReason, error: fmt.Errorf("failed to configure authentication options: %w", err)}
+		return &Error{Reason: sourcev1.AuthenticationFailedReason, err: fmt.Errorf("failed to configure authentication options: %w", err)}
 	}
 	src.Auth.Username, src.Auth.Password, src.Auth.BearerToken = found.Username, found.Password, found.BearerToken
 	src.CredentialID = request.Provider
