@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/proxy"
@@ -94,7 +95,7 @@ func (m *Mirrors) sshOptions(u *url.URL, auth Auth) (wire.SSHOptions, error) {
 	if err != nil {
 		return wire.SSHOptions{}, err
 	}
-	dial, err := auth.dialer()
+	dial, err := auth.dialer(m.control)
 	if err != nil {
 		return wire.SSHOptions{}, err
 	}
@@ -103,16 +104,17 @@ func (m *Mirrors) sshOptions(u *url.URL, auth Auth) (wire.SSHOptions, error) {
 	}, nil
 }
 
-// dialer is nil without a proxy.
-func (a Auth) dialer() (func(ctx context.Context, network, address string) (net.Conn, error), error) {
+// dialer connects for SSH.
+func (a Auth) dialer(control func(network, address string, c syscall.RawConn) error) (func(ctx context.Context, network, address string) (net.Conn, error), error) {
+	direct := &net.Dialer{Control: control}
 	if a.Proxy == "" {
-		return nil, nil
+		return direct.DialContext, nil
 	}
 	u, err := url.Parse(a.Proxy)
 	if err != nil {
 		return nil, errMalformedProxy
 	}
-	dialer, err := proxy.FromURL(u, &net.Dialer{})
+	dialer, err := proxy.FromURL(u, direct)
 	if err != nil {
 		return nil, fmt.Errorf("%w: SSH needs a SOCKS5 proxy", ErrAuthentication)
 	}
@@ -135,7 +137,7 @@ func (m *Mirrors) transport(auth Auth) (*http.Transport, error) {
 	if known, ok := m.transports[key]; ok {
 		return known, nil
 	}
-	transport, err := auth.newTransport()
+	transport, err := auth.newTransport(m.control)
 	if err != nil {
 		return nil, err
 	}
@@ -150,14 +152,14 @@ func (m *Mirrors) transport(auth Auth) (*http.Transport, error) {
 	return transport, nil
 }
 
-func (a Auth) newTransport() (*http.Transport, error) {
+func (a Auth) newTransport(control func(network, address string, c syscall.RawConn) error) (*http.Transport, error) {
 	config, err := a.tlsConfig()
 	if err != nil {
 		return nil, err
 	}
 	t := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:         (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second, Control: control}).DialContext,
 		TLSClientConfig:     config,
 		TLSHandshakeTimeout: 15 * time.Second,
 		ForceAttemptHTTP2:   true,

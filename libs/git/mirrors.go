@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/sluice-cd/sluice/libs/git/wire"
@@ -29,6 +30,8 @@ type Options struct {
 	// SubmoduleHosts are names of hosts, likewise, from which submodules may come
 	// beside the host of their repository. They get no credentials.
 	SubmoduleHosts []string
+	// Control judges each address that is about to be connected to, as that of net.Dialer does; nil lets all pass.
+	Control func(network, address string, c syscall.RawConn) error
 	// Logger hears of damaged mirrors; by default nobody does.
 	Logger *slog.Logger
 }
@@ -44,6 +47,7 @@ type Mirrors struct {
 	// insecure and foreign are Options.InsecureHosts and SubmoduleHosts.
 	insecure, foreign []string
 	listings          *listings
+	control           func(network, address string, c syscall.RawConn) error
 
 	mu         sync.Mutex
 	mirrors    map[string]*mirror
@@ -66,7 +70,7 @@ func NewMirrors(o Options) (*Mirrors, error) {
 	}
 	return &Mirrors{
 		dir: o.Dir, limits: o.Limits.orDefault(), logger: o.Logger,
-		insecure: o.InsecureHosts, foreign: o.SubmoduleHosts,
+		insecure: o.InsecureHosts, foreign: o.SubmoduleHosts, control: o.Control,
 		known: newContentCache(o.CacheBytes), listings: newListings(),
 		mirrors: map[string]*mirror{}, transports: map[string]*http.Transport{},
 	}, nil

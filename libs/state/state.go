@@ -50,6 +50,8 @@ type Rendered struct {
 	ReadSet string `json:"readSet,omitempty"`
 	// Fingerprint is a keyed digest of everything beside the source that the render depends on.
 	Fingerprint string `json:"fingerprint,omitempty"`
+	// Remotes is a keyed digest of the addresses that the render used, and of what was there; empty for none.
+	Remotes string `json:"remotes,omitempty"`
 
 	// Reason and Message say why there is no set for this generation and revision; Set is then the last good one.
 	Reason  string `json:"reason,omitempty"`

@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/state"
 	"github.com/sluice-cd/sluice/services/applier/internal/config"
 	"github.com/sluice-cd/sluice/services/applier/internal/handler"
+	"github.com/sluice-cd/sluice/services/applier/internal/remote"
 )
 
 // Config is what applier can be told.
@@ -37,8 +38,13 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 		return err
 	}
 	defer events.Stop()
+	identities, err := remote.NewIdentities(env.Cluster.Client, c.ObjectIdentities, c.DefaultKubeConfigServiceAccount)
+	if err != nil {
+		return err
+	}
 	h := &handler.Applier{
-		Cluster: env.Cluster, Bus: env.Bus, Sealer: sealer, Events: events,
+		Identities: identities,
+		Cluster:    env.Cluster, Bus: env.Bus, Sealer: sealer, Events: events,
 		Engines:              handler.NewEngines(env.Cluster.Config, c.Requests),
 		DefaultAccount:       c.DefaultServiceAccount,
 		NoCrossNamespaceRefs: env.NoCrossNamespaceRefs,

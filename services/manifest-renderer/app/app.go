@@ -19,6 +19,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/state"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/config"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/handler"
+	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/remote"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/render"
 )
 
@@ -41,11 +42,16 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 	if err := env.Cluster.WaitForKinds(ctx, &sourcev1.GitRepository{}, &kustomizev1.Kustomization{}); err != nil {
 		return err
 	}
+	remotes, err := newRemotes(env, c)
+	if err != nil {
+		return err
+	}
 	h := &handler.Handler{
 		Cluster: env.Cluster, Bus: env.Bus, Sealer: sealer,
 		Sets:                 handler.NewSets(env.Bus.Sets(), sealer),
-		Renderer:             render.New(render.Options{Strict: c.StrictSubstitution}),
+		Renderer:             render.New(render.Options{Strict: c.StrictSubstitution, NoRemotes: c.NoRemoteBases}),
 		Trees:                handler.NewTrees(env.Bus.Artifacts(), c.TreeCacheBytes),
+		Remotes:              remotes,
 		NoCrossNamespaceRefs: env.NoCrossNamespaceRefs, AgeSecret: ageSecret,
 	}
 	if err := errors.Join(kube.IndexSources(ctx, env.Cluster), kube.IndexReferences(ctx, env.Cluster)); err != nil {
@@ -74,7 +80,22 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 	garbage := service.NewCollector(env, "collect-sets", env.Bus.Sets(), handler.NamedSets(env.Bus))
 	var wg sync.WaitGroup
 	wg.Go(func() { applications.Run(ctx) })
+	if remotes != nil {
+		wg.Go(func() { remotes.Run(ctx) })
+	}
 	wg.Go(func() { garbage.Run(ctx) })
 	wg.Wait()
 	return nil
+}
+
+// newRemotes is what fetches remote bases; nil where they are switched off.
+func newRemotes(env *service.Env, c Config) (*remote.Fetcher, error) {
+	if c.NoRemoteBases {
+		return nil, nil
+	}
+	allow, err := c.AllowedNetworks()
+	if err != nil {
+		return nil, err
+	}
+	return remote.New(remote.Options{Allow: allow, Wake: handler.WakeRender(env.Bus), Log: env.Log})
 }

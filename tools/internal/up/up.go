@@ -58,6 +58,9 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "forbid references between namespaces")
 	f.StringVar(&o.Apply.DefaultServiceAccount, "default-service-account", "", "service account to impersonate where a Kustomization names none")
 	f.BoolVar(&o.Render.StrictSubstitution, "strict-substitution", false, "fail on variables without a value")
+	f.BoolVar(&o.Render.NoRemoteBases, "no-remote-bases", false, "refuse kustomizations that name bases, components or files by address")
+	f.StringVar(&o.Apply.DefaultKubeConfigServiceAccount, "default-kubeconfig-service-account", "", "service account to authenticate at other clusters with, where a ConfigMap of spec.kubeConfig names none")
+	f.BoolVar(&o.Apply.ObjectIdentities, "object-level-workload-identity", false, "let GitRepositories and ConfigMaps of spec.kubeConfig name service accounts to authenticate with")
 	f.StringVar(&o.MetricsAddr, "metrics-addr", "", "listen address of /metrics, /healthz and /readyz; empty for none")
 	f.StringVar(&o.Git.ArtifactAddr, "artifact-addr", o.Git.ArtifactAddr, "listen address for artifacts over HTTP; empty for none")
 	f.StringVar(&o.Git.ArtifactURL, "artifact-url", o.Git.ArtifactURL, "base URL under which others reach --artifact-addr; empty for the address itself")
@@ -78,6 +81,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 	}
 	defer loud()
 	o.Git.DataDir = filepath.Join(o.DataDir, "git")
+	o.Git.ObjectIdentities = o.Apply.ObjectIdentities
 	key := filepath.Join(o.DataDir, "keys", "seal.key")
 	if err := seal.EnsureKeyFile(key); err != nil {
 		return err

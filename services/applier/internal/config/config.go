@@ -17,6 +17,11 @@ type Config struct {
 	Requests int
 	// DefaultServiceAccount is impersonated for Kustomizations that name none; empty for applier's own rights.
 	DefaultServiceAccount string
+	// DefaultKubeConfigServiceAccount authenticates at other clusters for ConfigMaps of spec.kubeConfig that name none; empty for applier's
+	// own identity.
+	DefaultKubeConfigServiceAccount string
+	// ObjectIdentities lets such ConfigMaps name service accounts.
+	ObjectIdentities bool
 	// PruneGuard holds prunes that take away much or precious things until they are acknowledged.
 	PruneGuard bool
 	// PruneGuardShare is the share of an inventory, 0 to 1, above which a prune is much; 1 for never.
@@ -34,6 +39,8 @@ func (c *Config) AddFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "applications applied at once")
 	f.IntVar(&c.Requests, "requests", c.Requests, "requests to the API server under way at once")
 	f.StringVar(&c.DefaultServiceAccount, "default-service-account", c.DefaultServiceAccount, "service account to impersonate where a Kustomization names none")
+	f.StringVar(&c.DefaultKubeConfigServiceAccount, "default-kubeconfig-service-account", c.DefaultKubeConfigServiceAccount, "service account to authenticate at other clusters with, where a ConfigMap of spec.kubeConfig names none")
+	f.BoolVar(&c.ObjectIdentities, "object-level-workload-identity", c.ObjectIdentities, "let ConfigMaps of spec.kubeConfig name service accounts to authenticate with")
 	f.BoolVar(&c.PruneGuard, "prune-guard", c.PruneGuard, "hold a prune of much, of Namespaces, CRDs or PersistentVolumeClaims, or of everything, until it is acknowledged")
 	f.Float64Var(&c.PruneGuardShare, "prune-guard-share", c.PruneGuardShare, "share of at least 10 objects above which a prune is held, 0 to 1")
 }

@@ -42,17 +42,6 @@ func TestKubeConfig(t *testing.T) {
 	w.until("pruned", func() bool { return w.configMap("a") == nil })
 }
 
-func TestKubeConfigOfAnotherKindIsRefused(t *testing.T) {
-	w := newWorld(t)
-	w.create("app", func(k *kustomizev1.Kustomization) {
-		k.Spec.KubeConfig = &meta.KubeConfigReference{ConfigMapRef: &meta.LocalObjectReference{Name: "identity"}}
-	})
-	w.push("app", "main@sha1:1", configMap("a", "1"))
-	if m := condition(w.untilReady("app", "main@sha1:1", metav1.ConditionFalse), meta.ReadyCondition).Message; !strings.Contains(m, "configMapRef") {
-		t.Errorf("message %q", m)
-	}
-}
-
 func TestServiceAccountIsImpersonated(t *testing.T) {
 	w := newWorld(t, func(a *Applier) { a.DefaultAccount = "default" })
 	w.create("other", func(k *kustomizev1.Kustomization) { k.Spec.ServiceAccountName = "deployer" })

@@ -7,13 +7,9 @@ import (
 	"sync"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
-	"github.com/fluxcd/pkg/apis/meta"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"github.com/sluice-cd/sluice/services/applier/internal/apply"
-	"github.com/sluice-cd/sluice/services/applier/internal/remote"
 )
 
 // Engines makes one apply engine for each cluster and identity, so that each sees and does only what that identity may.
@@ -28,10 +24,10 @@ type Engines struct {
 // identity is as whom to apply, and where.
 type identity struct {
 	user       string // to impersonate; empty for the credentials' own
-	kubeconfig string // names the Secret and key of another cluster's kubeconfig; empty for this cluster
+	kubeconfig string // names where another cluster is described; empty for this cluster
 }
 
-// made is an engine with a digest of the kubeconfig it was made from: when that is another, so is the engine.
+// made is an engine with a digest of the description it was made from: when that is another, so is the engine.
 type made struct {
 	engine *apply.Engine
 	digest [sha256.Size]byte
@@ -42,26 +38,26 @@ func NewEngines(config *rest.Config, requests int) *Engines {
 	return &Engines{config: config, requests: requests, byUser: map[identity]made{}}
 }
 
-// get returns the engine of an identity. kubeconfig is the content behind its name.
-func (e *Engines) get(who identity, kubeconfig []byte) (*apply.Engine, error) {
+// configure makes the configuration of a client.
+type configure func() (*rest.Config, error)
+
+// get returns the engine of an identity. content is what stands behind the name of another cluster, and config what it makes.
+func (e *Engines) get(who identity, content []byte, config configure) (*apply.Engine, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	digest := sha256.Sum256(kubeconfig)
+	digest := sha256.Sum256(content)
 	if known, ok := e.byUser[who]; ok && known.digest == digest {
 		return known.engine, nil
 	}
-	config := rest.CopyConfig(e.config)
-	if who.kubeconfig != "" {
-		var err error
-		if config, err = remote.Config(kubeconfig); err != nil {
-			return nil, err
-		}
-		config.UserAgent = e.config.UserAgent
+	c, err := config()
+	if err != nil {
+		return nil, err
 	}
+	c.UserAgent = e.config.UserAgent
 	if who.user != "" {
-		config.Impersonate = rest.ImpersonationConfig{UserName: who.user}
+		c.Impersonate = rest.ImpersonationConfig{UserName: who.user}
 	}
-	engine, err := apply.New(config, apply.Config{Concurrency: e.requests})
+	engine, err := apply.New(c, apply.Config{Concurrency: e.requests})
 	if err != nil {
 		return nil, fmt.Errorf("make apply engine for %q: %w", who.user, err)
 	}
@@ -71,29 +67,16 @@ func (e *Engines) get(who identity, kubeconfig []byte) (*apply.Engine, error) {
 
 // engine returns the engine for a Kustomization's cluster and identity. What people can mend is a *fault.
 func (a *Applier) engine(ctx context.Context, k *kustomizev1.Kustomization) (*apply.Engine, error) {
-	who := identity{user: a.identity(k)}
-	ref := k.Spec.KubeConfig
-	if ref == nil {
-		return a.Engines.get(who, nil)
+	if k.Spec.KubeConfig == nil {
+		return a.Engines.get(identity{user: a.identity(k)}, nil, func() (*rest.Config, error) { return rest.CopyConfig(a.Engines.config), nil })
 	}
-	if ref.SecretRef == nil {
-		return nil, &fault{reason: meta.ReconciliationFailedReason, message: "spec.kubeConfig.configMapRef is not served by this version of Sluice", stalled: true}
-	}
-	key := types.NamespacedName{Namespace: k.Namespace, Name: ref.SecretRef.Name}
-	data, err := a.Cluster.Secret(ctx, key)
-	if apierrors.IsNotFound(err) {
-		return nil, &fault{reason: meta.ReconciliationFailedReason, message: fmt.Sprintf("spec.kubeConfig: secret '%s' not found", key), cause: err}
-	}
+	c, err := a.cluster(ctx, k)
 	if err != nil {
 		return nil, err
 	}
-	kubeconfig, err := remote.Pick(data, ref.SecretRef.Key)
-	if err == nil {
-		who.kubeconfig = key.String() + "/" + ref.SecretRef.Key
-		var engine *apply.Engine
-		if engine, err = a.Engines.get(who, kubeconfig); err == nil {
-			return engine, nil
-		}
+	engine, err := a.Engines.get(identity{user: a.identity(k), kubeconfig: c.name}, c.content, c.config)
+	if err != nil {
+		return nil, c.fault(err)
 	}
-	return nil, &fault{reason: meta.ReconciliationFailedReason, message: fmt.Sprintf("spec.kubeConfig: secret '%s': %v", key, err), cause: err}
+	return engine, nil
 }

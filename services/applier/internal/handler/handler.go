@@ -21,6 +21,7 @@ import (
 	"github.com/sluice-cd/sluice/services/applier/internal/health"
 	"github.com/sluice-cd/sluice/services/applier/internal/inventory"
 	"github.com/sluice-cd/sluice/services/applier/internal/live"
+	"github.com/sluice-cd/sluice/services/applier/internal/remote"
 )
 
 // Backoff of runs that fail for no fault of the application, such as an API server that is away.
@@ -33,6 +34,7 @@ type Applier struct {
 	Sealer               *seal.Sealer
 	Events               *kube.Events
 	Engines              *Engines
+	Identities           *remote.Identities
 	DefaultAccount       string
 	NoCrossNamespaceRefs bool
 	PruneGuard           PruneGuard

@@ -20,12 +20,8 @@ import (
 	"github.com/sluice-cd/sluice/services/applier/internal/health"
 )
 
-// checkSpec says why the set must not be applied now: a field that is not served, rules that are wrong, or a dependency that is not
-// ready.
+// checkSpec says why the set must not be applied now: rules that are wrong, or a dependency that is not ready.
 func (a *Applier) checkSpec(ctx context.Context, j *job) error {
-	if ref := j.k.Spec.KubeConfig; ref != nil && ref.ConfigMapRef != nil {
-		return &fault{reason: meta.ReconciliationFailedReason, message: "spec.kubeConfig.configMapRef is not served by this version of Sluice", stalled: true}
-	}
 	if err := j.compile(); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -21,6 +22,11 @@ type Config struct {
 	SOPSAgeSecret string
 	// StrictSubstitution makes a variable without value an error.
 	StrictSubstitution bool
+	// NoRemoteBases refuses kustomizations that name anything by address.
+	NoRemoteBases bool
+	// RemoteBasesAllow are networks (CIDR) that remote bases may come from although they are this machine or serve its
+	// metadata.
+	RemoteBasesAllow []string
 }
 
 // Default returns the settings for a pod; SealKeyFile must be added.
@@ -35,6 +41,8 @@ func (c *Config) AddFlags(f *pflag.FlagSet) {
 	f.Int64Var(&c.TreeCacheBytes, "tree-cache-bytes", c.TreeCacheBytes, "bytes of unpacked revisions kept in memory")
 	f.StringVar(&c.SOPSAgeSecret, "sops-age-secret", c.SOPSAgeSecret, "Secret (namespace/name) with age keys for Kustomizations whose spec.decryption names no Secret")
 	f.BoolVar(&c.StrictSubstitution, "strict-substitution", c.StrictSubstitution, "fail on variables without a value or default, as Flux's feature gate StrictPostBuildSubstitutions does")
+	f.BoolVar(&c.NoRemoteBases, "no-remote-bases", c.NoRemoteBases, "refuse kustomizations that name bases, components or files by address")
+	f.StringSliceVar(&c.RemoteBasesAllow, "remote-bases-allow", c.RemoteBasesAllow, "networks (CIDR) that remote bases may come from although they are this machine, link-local or a cloud's metadata")
 }
 
 // Validate says what is wrong, by flag.
@@ -46,7 +54,23 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("--concurrency %d: want at least 1", c.Concurrency)
 	}
 	_, err := c.AgeSecret()
+	if err == nil {
+		_, err = c.AllowedNetworks()
+	}
 	return err
+}
+
+// AllowedNetworks is RemoteBasesAllow, parsed.
+func (c *Config) AllowedNetworks() ([]netip.Prefix, error) {
+	var networks []netip.Prefix
+	for _, text := range c.RemoteBasesAllow {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("--remote-bases-allow %q: want a network such as 192.0.2.0/24", text)
+		}
+		networks = append(networks, network)
+	}
+	return networks, nil
 }
 
 // AgeSecret is SOPSAgeSecret, parsed; empty when it is.

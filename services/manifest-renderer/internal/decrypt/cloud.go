@@ -19,6 +19,8 @@ import (
 	"github.com/getsops/sops/v3/kms"
 	"golang.org/x/oauth2"
 	"sigs.k8s.io/yaml"
+
+	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/guard"
 )
 
 func awsCredentials(value []byte) (aws.CredentialsProvider, error) {
@@ -155,7 +157,7 @@ func refusal(err error) (refused bool, reason string) {
 	if errors.As(err, &a) && errors.As(err, &response) && isRefusal(response.HTTPStatusCode()) && !strings.Contains(a.ErrorCode(), "Throttl") {
 		return true, fmt.Sprintf("AWS answered %.60s", a.ErrorCode())
 	}
-	if guarded := (*guardError)(nil); errors.As(err, &guarded) {
+	if guarded := (*guard.Error)(nil); errors.As(err, &guarded) {
 		return true, guarded.Error()
 	}
 	return false, ""

@@ -9,6 +9,7 @@ import (
 	"path"
 	"sort"
 	"strings"
+	"sync"
 	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
@@ -23,6 +24,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
 	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
+	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/remote"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/render"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/tree"
 )
@@ -39,8 +41,13 @@ type Handler struct {
 	Renderer             *render.Renderer
 	Trees                *Trees
 	NoCrossNamespaceRefs bool
+	// Remotes fetches what kustomizations name by address; nil where the Renderer refuses that.
+	Remotes *remote.Fetcher
 	// AgeSecret holds age identities for Kustomizations whose spec.decryption names no Secret; empty for none.
 	AgeSecret types.NamespacedName
+
+	remotes  sync.Map // Kustomization → the addresses that its last render in this process used
+	requests sync.Map // Kustomization → the request that was last seen
 }
 
 // Followers says which Kustomizations a revised source wakes: first those that read what changed, as far as this process knows what they
@@ -85,6 +92,8 @@ func (h *Handler) Run(ctx context.Context, run *stage.Run) (stage.Result, error)
 	switch {
 	case apierrors.IsNotFound(err):
 		h.Sets.Forget(run.Key)
+		h.remotes.Delete(run.Key)
+		h.requests.Delete(run.Key)
 		return stage.Result{Gone: true}, nil
 	case err != nil:
 		return stage.Result{}, fmt.Errorf("read kustomization: %w", err)
@@ -109,6 +118,9 @@ func (h *Handler) bringForward(ctx context.Context, run *stage.Run, k *kustomize
 	next, failure := h.render(ctx, k, last)
 	if errors.Is(failure, errEarly) {
 		return stage.Result{Next: earlyDelay, Exact: true}, nil
+	}
+	if errors.Is(failure, remote.ErrUnderWay) {
+		return stage.Result{Next: fetchDelay, Exact: true}, nil
 	}
 	var fault *faultError
 	if failure != nil && !errors.As(failure, &fault) {
@@ -184,7 +196,11 @@ func (h *Handler) render(ctx context.Context, k *kustomizev1.Kustomization, last
 	request := render.Request{Name: k.Name, Namespace: k.Namespace, Spec: &k.Spec, Variables: variables, Decryptor: decryptor}
 	next.Fingerprint = h.Renderer.Fingerprint(h.Sealer.NameKey(), request)
 	if last.Fingerprint == next.Fingerprint {
-		if current, err := h.isCurrent(ctx, last, source); err != nil || current {
+		current, err := h.isCurrent(ctx, last, source)
+		if err == nil && current {
+			current, err = h.sameRemotes(k, last)
+		}
+		if err != nil || current {
 			return again(last, next, err)
 		}
 	}
@@ -192,14 +208,16 @@ func (h *Handler) render(ctx context.Context, k *kustomizev1.Kustomization, last
 	if err != nil {
 		return next, err
 	}
-	result, err := h.Renderer.Render(ctx, files, request)
+	result, err := h.build(ctx, k, last, files, request)
 	if err != nil {
 		var bad *render.Error
 		if errors.As(err, &bad) {
+			next.Remotes = h.noteRemotes(k, bad.Remotes)
 			return h.failed(ctx, next, bad)
 		}
 		return next, fmt.Errorf("render at %s: %w", source.Revision, err)
 	}
+	next.Remotes = h.noteRemotes(k, result.Remotes)
 	return h.Sets.Put(ctx, next, result)
 }
 

@@ -37,6 +37,7 @@ func newBuild(ctx context.Context, r *Renderer, t *tree.Tree, req Request, ownSc
 	view := tree.NewView(ctx, t, tree.Budget{Lookups: r.limits.Lookups, Bytes: r.limits.ReadBytes})
 	b := &build{Renderer: r, view: view, req: req, spec: req.spec(), ownSchema: ownSchema}
 	b.vet = vet{view: view, limits: r.limits, ownSchema: ownSchema}
+	b.vet.remotes = remotes{view: view, allowed: r.remotes, fetched: req.Remotes}
 	b.ctx = ctx
 	if b.decrypts() {
 		b.vet.open = b.openFile
@@ -53,7 +54,7 @@ func (b *build) run() (*Result, error) {
 		err = b.view.Err()
 	}
 	if err == nil {
-		result.ReadSet = b.view.ReadSet()
+		result.ReadSet, result.Remotes = b.view.ReadSet(), b.vet.remotes.used
 		return result, nil
 	}
 	return nil, b.explain(err)
@@ -177,6 +178,9 @@ func (b *build) explain(err error) error {
 	if cause := b.view.Err(); cause != nil {
 		err = cause
 	}
+	if _, needs := errors.AsType[*NeedsRemotes](err); needs {
+		return err
+	}
 	if errors.Is(err, errNeedsSchema) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
@@ -188,7 +192,8 @@ func (b *build) explain(err error) error {
 		e = b.explainKustomize(err)
 	}
 	e.Message, e.Object = b.withoutOpened(e.Message), b.withoutOpened(e.Object)
-	e.ReadSet = b.view.ReadSet()
+	e.Message, e.File = b.vet.remotes.labelled(e.Message), b.vet.remotes.labelled(e.File)
+	e.ReadSet, e.Remotes = b.view.ReadSet(), b.vet.remotes.used
 	return e
 }
 

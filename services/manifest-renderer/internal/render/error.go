@@ -33,6 +33,8 @@ type Error struct {
 	Passing bool
 	// ReadSet is what the failed render read.
 	ReadSet tree.ReadSet
+	// Remotes are the addresses that the failed render used, with the IDs of what was there.
+	Remotes map[Address]string
 }
 
 // Error returns the message with file, line and object before it.

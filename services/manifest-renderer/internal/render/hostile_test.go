@@ -38,7 +38,7 @@ func (s source) failure(t *testing.T, req Request) *Error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	result, err := New(Options{}).Render(ctx, s.tree(t), req)
+	result, err := New(Options{NoRemotes: true}).Render(ctx, s.tree(t), req)
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
 		t.Fatalf("got %v, %v, want an *Error", result, err)
@@ -46,7 +46,7 @@ func (s source) failure(t *testing.T, req Request) *Error {
 	return e
 }
 
-var remotes = []string{
+var addresses = []string{
 	"https://example.org/app.yaml", "http://example.org/app.yaml", "HTTPS://example.org/app.yaml", "http:example.org",
 	"https://github.com/org/repo//deploy?ref=main", "git::https://example.org/repo", "GIT::example", "git::github.com/org/repo",
 	"ssh://git@example.org/repo", "ssh://example.org/org/repo", "git@example.org:org/repo", "git@github.com:org/repo.git",
@@ -54,34 +54,36 @@ var remotes = []string{
 	"file:///etc", "FILE:///etc/passwd", "https://user:secret@example.org/x", "https://example.org/x?token=secret@",
 }
 
+// loadingFields are kustomizations in which kustomize loads something, or would fetch it.
+var loadingFields = map[string]string{
+	"resources":             "resources: [%q]",
+	"bases":                 "bases: [%q]",
+	"components":            "components: [%q]",
+	"crds":                  "crds: [%q]",
+	"configurations":        "configurations: [%q]",
+	"generators":            "generators: [%q]",
+	"transformers":          "transformers: [%q]",
+	"validators":            "validators: [%q]",
+	"openapi":               "openapi: {path: %q}",
+	"patches":               "patches: [{path: %q}]",
+	"patchesJson6902":       "patchesJson6902: [{path: %q, target: {kind: A, name: a}}]",
+	"patchesStrategicMerge": "patchesStrategicMerge: [%q]",
+	"replacements":          "replacements: [{path: %q}]",
+	"files":                 "configMapGenerator: [{name: a, files: [%q]}]",
+	"named files":           "configMapGenerator: [{name: a, files: [\"key=%s\"]}]",
+	"envs":                  "configMapGenerator: [{name: a, envs: [%q]}]",
+	"env":                   "secretGenerator: [{name: a, env: %q}]",
+	"secret files":          "secretGenerator: [{name: a, files: [%q]}]",
+	"case":                  "Resources: [%q]",
+	"transformer inline":    "transformers:\n- |-\n  apiVersion: builtin\n  kind: PatchTransformer\n  metadata: {name: a}\n  path: %q",
+	"transformer's case":    "transformers:\n- |-\n  apiVersion: builtin\n  kind: PatchTransformer\n  metadata: {name: a}\n  PATH: %q",
+	"generator inline":      "generators:\n- |-\n  apiVersion: builtin\n  kind: ConfigMapGenerator\n  metadata: {name: a}\n  files: [\"a=%s\"]",
+	"replacement inline":    "transformers:\n- |-\n  apiVersion: builtin\n  kind: ReplacementTransformer\n  metadata: {name: a}\n  replacements: [{path: %q}]",
+	"value inline":          "transformers:\n- |-\n  apiVersion: builtin\n  kind: ValueAddTransformer\n  metadata: {name: a}\n  targetFilePath: %q",
+	"merge inline":          "transformers:\n- |-\n  apiVersion: builtin\n  kind: PatchStrategicMergeTransformer\n  metadata: {name: a}\n  paths: [%q]",
+}
+
 func TestRemoteReferencesAreRefused(t *testing.T) {
-	fields := map[string]string{
-		"resources":             "resources: [%q]",
-		"bases":                 "bases: [%q]",
-		"components":            "components: [%q]",
-		"crds":                  "crds: [%q]",
-		"configurations":        "configurations: [%q]",
-		"generators":            "generators: [%q]",
-		"transformers":          "transformers: [%q]",
-		"validators":            "validators: [%q]",
-		"openapi":               "openapi: {path: %q}",
-		"patches":               "patches: [{path: %q}]",
-		"patchesJson6902":       "patchesJson6902: [{path: %q, target: {kind: A, name: a}}]",
-		"patchesStrategicMerge": "patchesStrategicMerge: [%q]",
-		"replacements":          "replacements: [{path: %q}]",
-		"files":                 "configMapGenerator: [{name: a, files: [%q]}]",
-		"named files":           "configMapGenerator: [{name: a, files: [\"key=%s\"]}]",
-		"envs":                  "configMapGenerator: [{name: a, envs: [%q]}]",
-		"env":                   "secretGenerator: [{name: a, env: %q}]",
-		"secret files":          "secretGenerator: [{name: a, files: [%q]}]",
-		"case":                  "Resources: [%q]",
-		"transformer inline":    "transformers:\n- |-\n  apiVersion: builtin\n  kind: PatchTransformer\n  metadata: {name: a}\n  path: %q",
-		"transformer's case":    "transformers:\n- |-\n  apiVersion: builtin\n  kind: PatchTransformer\n  metadata: {name: a}\n  PATH: %q",
-		"generator inline":      "generators:\n- |-\n  apiVersion: builtin\n  kind: ConfigMapGenerator\n  metadata: {name: a}\n  files: [\"a=%s\"]",
-		"replacement inline":    "transformers:\n- |-\n  apiVersion: builtin\n  kind: ReplacementTransformer\n  metadata: {name: a}\n  replacements: [{path: %q}]",
-		"value inline":          "transformers:\n- |-\n  apiVersion: builtin\n  kind: ValueAddTransformer\n  metadata: {name: a}\n  targetFilePath: %q",
-		"merge inline":          "transformers:\n- |-\n  apiVersion: builtin\n  kind: PatchStrategicMergeTransformer\n  metadata: {name: a}\n  paths: [%q]",
-	}
 	places := map[string]func(kustomization string) source{
 		"root": func(k string) source { return source{"app/kustomization.yaml": k, "app/a.yaml": configMap} },
 		"base": func(k string) source {
@@ -97,9 +99,9 @@ func TestRemoteReferencesAreRefused(t *testing.T) {
 			return source{"app/a.yaml": configMap, "app/sub/kustomization.yaml": k}
 		},
 	}
-	for field, format := range fields {
+	for field, format := range loadingFields {
 		for place, files := range places {
-			for i, remote := range remotes {
+			for i, remote := range addresses {
 				if i > 0 && place != "root" {
 					break
 				}

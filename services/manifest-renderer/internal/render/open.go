@@ -20,8 +20,8 @@ import (
 // encrypted decrypts the files of a kustomization that Flux decrypts before it
 // builds: what Secrets are generated from, and patches.
 func (v *vet) encrypted(dir string, k *kustypes.Kustomization) error {
-	if v.open == nil {
-		return nil
+	if v.open == nil || v.view.MountOf(dir) != "" {
+		return nil // files of remote bases are not decrypted, as in Flux
 	}
 	for _, f := range encryptedFiles(k) {
 		name, ok := v.file(dir, f.path)

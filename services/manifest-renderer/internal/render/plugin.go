@@ -142,7 +142,7 @@ func (v *vet) pluginFields(field string, value any) error {
 
 func (v *vet) pluginText(field, text string) error {
 	if isOneOf(loading, field) && isRemoteSource(text) {
-		return errRemote(text)
+		return errRemote(text, v.remotes.allowed)
 	}
 	if !isOneOf(patching, field) {
 		return nil

@@ -45,6 +45,10 @@ func shown(entry string) string {
 	return query.ReplaceAllString(entry, "?…")
 }
 
-func errRemote(entry string) *Error {
-	return failed("%.200q is remote: Sluice does not fetch remote bases and files, copy them into the source", shown(entry))
+// errRemote refuses an address: allowed says that others are not refused.
+func errRemote(entry string, allowed bool) *Error {
+	if allowed {
+		return failed("%.200q is remote: this field may only name files of the source", shown(entry))
+	}
+	return failed("%.200q is remote: remote bases and files are switched off here (--no-remote-bases), copy them into the source", shown(entry))
 }

@@ -3,7 +3,8 @@
 //
 // It is a pure function of a tree.Tree and a Request. It reads no disk, runs no
 // program and opens no connection, whatever the source says: references that
-// kustomize would fetch are refused before kustomize sees them (vet.go).
+// kustomize would fetch are replaced by what the Request brings for them before
+// kustomize sees them, or refused (vet.go).
 //
 // A build, once begun, cannot be stopped from outside. When its context ends
 // the caller is answered at once, and the build ends at its next look into the
@@ -28,6 +29,8 @@ import (
 type Options struct {
 	// Strict makes a variable that is missing and has no default an error.
 	Strict bool
+	// NoRemotes refuses kustomizations that name anything by address.
+	NoRemotes bool
 	// Builds is how many builds run at once, those included that nobody waits
 	// for any more. Zero means one for each processor.
 	Builds int
@@ -74,15 +77,18 @@ type Result struct {
 	Digest string
 	// ReadSet is what the render read.
 	ReadSet tree.ReadSet
+	// Remotes are the addresses that the render used, with the IDs of what was there.
+	Remotes map[Address]string
 }
 
 // Renderer renders Kustomizations. It is safe for concurrent use.
 type Renderer struct {
-	strict bool
-	limits Limits
-	slots  chan struct{} // one for each build that runs
-	whole  chan struct{} // held by whoever collects all slots
-	builds atomic.Int64
+	strict  bool
+	remotes bool // may be named
+	limits  Limits
+	slots   chan struct{} // one for each build that runs
+	whole   chan struct{} // held by whoever collects all slots
+	builds  atomic.Int64
 }
 
 // New returns a Renderer. A process wants only one: kustomize keeps its schema
@@ -90,10 +96,11 @@ type Renderer struct {
 func New(o Options) *Renderer {
 	boundCopies()
 	return &Renderer{
-		strict: o.Strict,
-		limits: o.Limits.withDefaults(),
-		slots:  make(chan struct{}, orDefault(o.Builds, runtime.GOMAXPROCS(0))),
-		whole:  make(chan struct{}, 1),
+		strict:  o.Strict,
+		remotes: !o.NoRemotes,
+		limits:  o.Limits.withDefaults(),
+		slots:   make(chan struct{}, orDefault(o.Builds, runtime.GOMAXPROCS(0))),
+		whole:   make(chan struct{}, 1),
 	}
 }
 
@@ -101,8 +108,8 @@ func New(o Options) *Renderer {
 func (r *Renderer) Builds() int64 { return r.builds.Load() }
 
 // Render builds the objects of req from t. An *Error says what is wrong with
-// the source or the request. Any other error is that of ctx, and says nothing
-// about them.
+// the source or the request. *NeedsRemotes asks for the same request with more
+// in it. Any other error is that of ctx, and says nothing about them.
 func (r *Renderer) Render(ctx context.Context, t *tree.Tree, req Request) (*Result, error) {
 	result, err := r.attempt(ctx, t, req, false)
 	if errors.Is(err, errNeedsSchema) {
@@ -110,6 +117,9 @@ func (r *Renderer) Render(ctx context.Context, t *tree.Tree, req Request) (*Resu
 	}
 	if err != nil {
 		if _, ours := errors.AsType[*Error](err); ours {
+			return nil, err
+		}
+		if _, ours := errors.AsType[*NeedsRemotes](err); ours {
 			return nil, err
 		}
 		return nil, fmt.Errorf("render %s/%s: %w", req.Namespace, req.Name, err)

@@ -27,6 +27,8 @@ type Request struct {
 	Variables map[string]string
 	// Decryptor opens what is encrypted, when spec.decryption is set.
 	Decryptor *decrypt.Decryptor
+	// Remotes are what was fetched for the request: what kustomizations name by address.
+	Remotes map[Address]Remote
 }
 
 func (r Request) spec() kustomizev1.KustomizationSpec {
@@ -46,8 +48,8 @@ func (r Request) keys() string {
 
 // Fingerprint is a keyed hash of all that a render depends on beside the tree:
 // the rules of this version, the renderer's options, and the parts of the
-// request that bear on the result. With an equal fingerprint and an unchanged
-// ReadSet, so is the result. The key keeps variables from being guessed.
+// request that bear on the result, but for what was fetched. With an equal
+// fingerprint, an unchanged ReadSet and equal Remotes, so is the result. The key keeps variables from being guessed.
 func (r *Renderer) Fingerprint(key []byte, req Request) string {
 	s := req.spec()
 	bearing := kustomizev1.KustomizationSpec{
@@ -59,7 +61,7 @@ func (r *Renderer) Fingerprint(key []byte, req Request) string {
 	mac := hmac.New(sha256.New, key)
 	// Maps are written with sorted keys. Nothing in here fails to marshal.
 	if err := json.NewEncoder(mac).Encode([]any{
-		rules, r.strict, r.limits, req.Name, req.Namespace, bearing, req.Variables, req.keys(),
+		rules, r.strict, r.remotes, r.limits, req.Name, req.Namespace, bearing, req.Variables, req.keys(),
 	}); err != nil {
 		panic(err)
 	}

@@ -20,7 +20,8 @@ import (
 // Kustomize's loader fetches whatever looks to it like a URL or a repository,
 // by HTTP or by running git, and cannot be told not to. All it ever loads are
 // entries of kustomization files and of the configurations of its built-in
-// plugins, so those are what is looked at here. Some input makes kustomize
+// plugins, so those are what is looked at here: what is remote is fetched before
+// the build, and replaced by where it is in the build. Some input makes kustomize
 // recurse without end or exit, which no recover catches; that is refused too.
 type vet struct {
 	view      *tree.View
@@ -33,35 +34,41 @@ type vet struct {
 	plugins        map[string]bool // directories of plugin configurations seen
 	manifestNames  []string        // of the files named as resources
 	growth         growth
+	remotes        remotes
 	// open decrypts a file that is encrypted in the format, for all who read it;
 	// nil when nothing is decrypted.
 	open func(name string, f decrypt.Format) error
 }
 
-// entry is one reference that a kustomization file makes.
-type entry struct{ field, value string }
-
-func (v *vet) onRead(name string, data []byte) error {
+// onRead returns what kustomize gets to see of a file.
+func (v *vet) onRead(name string, data []byte) ([]byte, error) {
 	if err := v.growth.file(data); err != nil {
-		return err
+		return nil, err
 	}
 	if !slices.Contains(kustomizationNames, path.Base(name)) {
-		return nil
+		return data, nil
 	}
 	if v.kustomizations++; v.kustomizations > v.limits.Kustomizations {
-		return failed("the build reads more than %d kustomization files: one may include itself", v.limits.Kustomizations)
+		return nil, failed("the build reads more than %d kustomization files: one may include itself", v.limits.Kustomizations)
 	}
 	var k kustypes.Kustomization
 	if err := k.Unmarshal(data); err != nil {
 		// Kustomize reads it with the same function, and fails too. Unless it
 		// is only data that has this name by chance.
 		v.invalid = invalidKustomization(name, data, err)
-		return nil
+		return data, nil
 	}
-	if err := v.kustomization(path.Dir(name), &k); err != nil {
-		return inFile(err, name)
+	localized, err := v.remotes.localize(path.Dir(name), &k)
+	if err == nil {
+		err = v.kustomization(path.Dir(name), &k)
 	}
-	return nil
+	if err != nil {
+		return nil, inFile(err, name)
+	}
+	if localized {
+		return marshalKustomization(&k)
+	}
+	return data, nil
 }
 
 // inFile names the file that an error without one is about.
@@ -76,13 +83,6 @@ func (v *vet) kustomization(dir string, k *kustypes.Kustomization) error {
 	if len(k.HelmCharts) > 0 || len(k.HelmChartInflationGenerator) > 0 || k.HelmGlobals != nil {
 		return failed("helm charts in a kustomization are not supported")
 	}
-	for _, e := range entries(k) {
-		if isRemoteSource(e.value) {
-			err := errRemote(e.value)
-			err.Message = e.field + ": " + err.Message
-			return err
-		}
-	}
 	if len(k.OpenAPI) > 0 && !v.ownSchema {
 		return errNeedsSchema
 	}
@@ -94,41 +94,6 @@ func (v *vet) kustomization(dir string, k *kustypes.Kustomization) error {
 		}
 	}
 	return nil
-}
-
-// entries are all values of k that kustomize loads, or tries to.
-func entries(k *kustypes.Kustomization) []entry {
-	var all []entry
-	add := func(field string, values ...string) {
-		for _, value := range values {
-			all = append(all, entry{field, value})
-		}
-	}
-	add("resources", k.Resources...)
-	add("bases", k.Bases...)
-	add("components", k.Components...)
-	add("crds", k.Crds...)
-	add("configurations", k.Configurations...)
-	add("generators", k.Generators...)
-	add("transformers", k.Transformers...)
-	add("validators", k.Validators...)
-	add("openapi", k.OpenAPI["path"])
-	for _, p := range slices.Concat(k.Patches, k.PatchesJson6902) {
-		add("patches", p.Path)
-	}
-	for _, p := range k.PatchesStrategicMerge {
-		add("patchesStrategicMerge", string(p))
-	}
-	for _, r := range k.Replacements {
-		add("replacements", r.Path)
-	}
-	for _, g := range k.ConfigMapGenerator {
-		add("configMapGenerator", sources(g.GeneratorArgs)...)
-	}
-	for _, g := range k.SecretGenerator {
-		add("secretGenerator", sources(g.GeneratorArgs)...)
-	}
-	return all
 }
 
 func sources(g kustypes.GeneratorArgs) []string {

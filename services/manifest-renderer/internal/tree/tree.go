@@ -13,6 +13,7 @@ package tree
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -162,3 +163,14 @@ func (t *Tree) Check(name string, check func(data []byte) error) error {
 
 // verdict is the stored result of a check.
 type verdict struct{ err error }
+
+// All yields every file.
+func (t *Tree) All() iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for name, f := range t.files {
+			if !yield(name, f.data) {
+				return
+			}
+		}
+	}
+}

@@ -289,11 +289,11 @@ func TestViewStops(t *testing.T) {
 		"refused": {NewView(t.Context(), source, Budget{Lookups: 100, Bytes: 100}), refused},
 		"ended":   {NewView(ctx, source, Budget{Lookups: 100, Bytes: 100}), context.Canceled},
 	}
-	tests["refused"].view.OnRead = func(name string, data []byte) error {
+	tests["refused"].view.OnRead = func(name string, data []byte) ([]byte, error) {
 		if name == "b" && bytes.Equal(data, []byte("content of b")) {
-			return refused
+			return nil, refused
 		}
-		return nil
+		return data, nil
 	}
 	cancel()
 	for name, tt := range tests {
@@ -356,5 +356,32 @@ func TestRevisionsShare(t *testing.T) {
 		if view.ReadSet().Unchanged(is) == changed {
 			t.Errorf("%s: changed is %t, want %t", name, !changed, changed)
 		}
+	}
+}
+
+func TestMountIsSeenButNotRecorded(t *testing.T) {
+	v := newView(t, newTree(t, "a/b.yaml"))
+	if dir := v.Mount("x", newTree(t, "c/d.yaml")); dir != ".remote/x" {
+		t.Fatal(dir)
+	}
+	f := v.FileSystem()
+	if got, err := f.ReadFile("/source/a/../.remote/x/c/d.yaml"); err != nil || string(got) != "content of c/d.yaml" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if got, _ := f.ReadDir("/source/.remote/x/c"); !slices.Equal(got, []string{"d.yaml"}) {
+		t.Errorf("listed %v", got)
+	}
+	if !f.IsDir("/source/.remote/x") || f.Exists("/source/.remote/x/e") || f.Exists("/source/.remote/y/c") {
+		t.Error("it shows something else than the tree")
+	}
+	if got := slices.Collect(maps.Keys(v.ReadSet().facts)); !slices.Equal(got, []string{".remote/y/c"}) {
+		t.Errorf("recorded %v", got)
+	}
+	var read []string
+	for name := range v.Files() {
+		read = append(read, name)
+	}
+	if !slices.Equal(read, []string{".remote/x/c/d.yaml"}) || v.MountOf(read[0]) != ".remote/x" || v.MountOf("a") != "" {
+		t.Errorf("read %v", read)
 	}
 }

@@ -35,12 +35,14 @@ type View struct {
 	tree    *Tree
 	overlay map[string][]byte
 	shown   map[string][]byte // in place of what the tree holds
+	mounts  map[string]*Tree  // below MountRoot
 	facts   map[string]string
+	foreign map[string]bool // files of mounts that were read
 	budget  Budget
 	failed  error
 
-	// OnRead is shown every file before it is handed out, and may refuse it.
-	OnRead func(name string, data []byte) error
+	// OnRead is shown every file before it is handed out. It returns what is handed out, or refuses it.
+	OnRead func(name string, data []byte) ([]byte, error)
 }
 
 // NewView returns a View of t. Once ctx ends it answers nothing any more, which
@@ -101,19 +103,25 @@ func (v *View) Check(name string, check func(data []byte) error) error {
 	if data, ok := v.shown[name]; ok {
 		return check(data)
 	}
-	return v.tree.Check(name, check)
+	t, rest := v.at(name)
+	return t.Check(rest, check)
 }
 
 // Err returns why v stopped answering, or nil: the end of its context, a spent
 // budget, or the refusal of OnRead. A reader may have swallowed that error.
 func (v *View) Err() error { return v.failed }
 
-// Files are the files that were read, in order of their names, generated ones
-// left out.
+// Files are the files that were read, in order of their names, those of mounts
+// last, generated ones left out.
 func (v *View) Files() iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		for _, name := range slices.Sorted(maps.Keys(v.facts)) {
 			if v.facts[name][0] == wasRead && !yield(name, v.content(name)) {
+				return
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(v.foreign)) {
+			if !yield(name, v.content(name)) {
 				return
 			}
 		}
@@ -124,7 +132,8 @@ func (v *View) content(name string) []byte {
 	if data, ok := v.shown[name]; ok {
 		return data
 	}
-	return v.tree.files[name].data
+	t, rest := v.at(name)
+	return t.files[rest].data
 }
 
 // Fail makes every later question fail with err. The first error stays.
@@ -160,9 +169,7 @@ func (v *View) stat(name string) Kind {
 	if len(name) > MaxPath || !isText(name) {
 		return Absent // no tree holds such a name: nothing to record
 	}
-	fact := v.tree.answer(name, isFile)
-	v.record(name, fact)
-	switch fact[0] {
+	switch fact := v.ask(name, isFile); fact[0] {
 	case isFile:
 		return File
 	case isDir:
@@ -182,15 +189,17 @@ func (v *View) Read(name string) ([]byte, error) {
 			return nil, fmt.Errorf("%s is a directory", name)
 		}
 		data = v.content(name)
-		v.record(name, v.tree.answer(name, wasRead))
+		v.ask(name, wasRead)
 	}
 	if err := v.spend(len(data)); err != nil {
 		return nil, err
 	}
 	if v.OnRead != nil {
-		if err := v.OnRead(name, data); err != nil {
+		data, err := v.OnRead(name, data)
+		if err != nil {
 			return nil, v.Fail(err)
 		}
+		return data, nil
 	}
 	return data, nil
 }
@@ -207,8 +216,25 @@ func (v *View) List(name string) ([]string, error) {
 	case File:
 		return nil, fmt.Errorf("%s is not a directory", name)
 	}
-	v.record(name, v.tree.answer(name, wasListed))
-	return v.withOverlay(name, v.tree.dirs[name].names), nil
+	v.ask(name, wasListed)
+	t, rest := v.at(name)
+	return v.withOverlay(name, t.dirs[rest].names), nil
+}
+
+// ask is the answer to a question about name, recorded where it is one about
+// the source.
+func (v *View) ask(name string, kind byte) string {
+	t, rest := v.at(name)
+	fact := t.answer(rest, kind)
+	if t == v.tree {
+		v.record(name, fact)
+	} else if kind == wasRead {
+		if v.foreign == nil {
+			v.foreign = make(map[string]bool)
+		}
+		v.foreign[name] = true
+	}
+	return fact
 }
 
 // withOverlay adds the overlay's files in dir to names.
