@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/sluice-cd/sluice/libs/disktest"
 	"github.com/sluice-cd/sluice/libs/gittest"
 	"github.com/sluice-cd/sluice/libs/localrun"
 )
@@ -46,7 +47,7 @@ type Env struct {
 	BusFronts []*Proxy
 	API       *APIFront
 	// BusDisk and MirrorDisk hold the files of the bus and of git-watcher; nil where they lie in Dir.
-	BusDisk, MirrorDisk *Disk
+	BusDisk, MirrorDisk *disktest.Disk
 
 	t     testing.TB
 	begun beginnings

@@ -6,12 +6,13 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/sluice-cd/sluice/libs/disktest"
 	"github.com/sluice-cd/sluice/libs/localrun"
 )
 
-// Sizes of the small disks: enough for what a test stores in minutes, and soon filled.
+// Sizes of the small disks: the bus wants more than it reserves for facts.
 const (
-	busDiskBytes    = 256 << 20
+	busDiskBytes    = 512 << 20
 	mirrorDiskBytes = 64 << 20
 )
 
@@ -38,11 +39,11 @@ func (e *Env) FrontOf(replica string) *Proxy {
 func (e *Env) mountDisks(run *localrun.Options) {
 	e.t.Helper()
 	var err error
-	if e.BusDisk, err = NewDisk(e.t, filepath.Join(e.Dir, "bus-disk"), busDiskBytes); err != nil {
+	if e.BusDisk, err = disktest.New(e.t, filepath.Join(e.Dir, "bus-disk"), busDiskBytes); err != nil {
 		e.t.Logf("NO FULL DISKS IN THIS TEST: %v", err)
 		return
 	}
-	if e.MirrorDisk, err = NewDisk(e.t, filepath.Join(e.Dir, "mirror-disk"), mirrorDiskBytes); err != nil {
+	if e.MirrorDisk, err = disktest.New(e.t, filepath.Join(e.Dir, "mirror-disk"), mirrorDiskBytes); err != nil {
 		e.t.Fatal(err)
 	}
 	run.BusDir, run.MirrorsDir = filepath.Join(e.BusDisk.Path, "bus"), e.MirrorDisk.Path

@@ -1,4 +1,5 @@
-package harness
+// Package disktest gives tests a disk that can be full.
+package disktest
 
 import (
 	"errors"
@@ -11,9 +12,9 @@ import (
 // Disk is a small file system of its own, which can be full.
 type Disk struct{ Path string }
 
-// NewDisk mounts a file system of so many bytes in memory on a folder that it makes. It fails where this process may not mount; then
-// `unshare --user --map-root-user --mount` before the command helps.
-func NewDisk(t testing.TB, path string, bytes int) (*Disk, error) {
+// New mounts a file system of so many bytes in memory on a folder that it makes; it goes with the test. It fails where this process may
+// not mount: there `unshare --user --map-root-user --mount` before the command helps.
+func New(t testing.TB, path string, bytes int) (*Disk, error) {
 	if err := os.Mkdir(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make a small disk: %w", err)
 	}
