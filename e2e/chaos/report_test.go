@@ -99,7 +99,7 @@ func (r *run) table(b *strings.Builder) {
 		if t.followed > 0 {
 			back += fmt.Sprintf(" (%d)", t.followed)
 		}
-		fmt.Fprintf(b, "| %s | %d (%d) | %.1f s | %.1f s | %s | %d | %d | %s |\n", f.name, t.n, t.paired, t.times[len(t.times)/2].Seconds(),
+		fmt.Fprintf(b, "| %s | %d (%d) | %.1f s | %.1f s | %s | %d | %d | %s |\n", f.name, t.n, t.paired, t.times[(len(t.times)-1)/2].Seconds(),
 			t.times[len(t.times)-1].Seconds(), back, t.overlaps, t.warnings, counted(t.reasons))
 	}
 	if r.env.BusDisk == nil {
