@@ -167,6 +167,8 @@ func (r *run) gitFaults() []fault {
 	}
 	old := func(behind int) func(context.Context, *rand.Rand) (func() error, error) {
 		return func(ctx context.Context, _ *rand.Rand) (func() error, error) {
+			r.fleet.pushing.Lock() // a push that is seen before the fault would be gone with it
+			defer r.fleet.pushing.Unlock()
 			f, err := git.OldHead(ctx, behind)
 			if err == nil {
 				git.SetFault(f)

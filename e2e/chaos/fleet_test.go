@@ -30,6 +30,7 @@ type fleet struct {
 	env      *harness.Env
 	repos    []*harness.Repo
 	polled   map[*harness.Repo]bool
+	pushing  sync.Mutex                   // held by each push, and by who needs the repositories to stand still
 	recorded map[string]*harness.Recorder // of numbers, by what
 	failures map[string]*harness.Recorder // of reasons, by kind
 }
@@ -63,7 +64,10 @@ func newFleet(t *testing.T, e *harness.Env) *fleet {
 // push pushes a commit and, where that is how the repository's pushes become known, asks for a run. It does not matter when the
 // API server takes no request.
 func (f *fleet) push(ctx context.Context, repo *harness.Repo, apps ...string) error {
-	if _, err := repo.PushTo(ctx, apps...); err != nil {
+	f.pushing.Lock()
+	_, err := repo.PushTo(ctx, apps...)
+	f.pushing.Unlock()
+	if err != nil {
 		return err
 	}
 	if f.polled[repo] {

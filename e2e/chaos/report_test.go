@@ -28,7 +28,12 @@ func (r *run) report() string {
 		r.seed, r.took.Minutes(), len(r.phases), pushes, len(r.fleet.repos), len(r.fleet.repos)*len(r.fleet.repos[0].Apps))
 	b.WriteString(`Pushes go on while a fault lasts, and end before it does. *Well again* is the time from its end until every object, Kustomization and
 GitRepository is at the last commit and ready, with no help. *Back* counts objects and statuses that went from a newer commit to an older one, in brackets those
-that followed a git server that had gone back itself; *twice* counts runs of one object in two replicas at once. Both must be 0.
+that followed a git server that had gone back itself; *twice* counts runs of one object in two replicas at once. Both must be 0. *Said to be not ready* counts
+states of a phase with Ready=False by kind and reason. A phase of two faults counts for both.
+
+What bounds the slow ones: half of the repositories are looked at each 3 s, the others when somebody asks and each 30 s, so a push of which a lagging server knew
+nothing takes up to 30 s; a git server that says nothing is given up after the 20 s of ` + "`spec.timeout`" + `; a connection to the API server that is dead without a
+word is given up by the Kubernetes client after up to 45 s, one to the bus after 12 s; what a dead or cut-off replica had in hand is held by its lock for 6 s.
 
 `)
 	r.table(&b)
