@@ -61,7 +61,8 @@ func (e *Env) deathOf(replica string) time.Time {
 type Span struct{ From, To time.Time }
 
 // EndAtFreezes ends each run that a freeze of its replica interrupted a while after the freeze began: so long its lock surely lasted.
-// After that the replica may believe in its lock no more, and others may work on the object.
+// After that the replica may believe in its lock no more, and others may work on the object. A run may also begin between the moment in
+// which a freeze was asked for and the one in which the process stood still.
 func (e *Env) EndAtFreezes(runs []Run, surely time.Duration) []Run {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -69,7 +70,7 @@ func (e *Env) EndAtFreezes(runs []Run, surely time.Duration) []Run {
 	for i := range out {
 		for _, freeze := range e.pauses[out[i].Replica] {
 			end := freeze.From.Add(surely)
-			if out[i].Start.Before(freeze.From) && out[i].End.After(end) {
+			if out[i].Start.Before(freeze.To) && out[i].End.After(end) {
 				out[i].End, out[i].Cut = end, true
 				break
 			}
