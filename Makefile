@@ -35,6 +35,7 @@ E2E_TIMEOUT  ?= 25m
 E2E_PARALLEL ?= 1
 TEST_FLAGS   ?=
 BENCH_FLAGS  ?=
+CHAOS_FLAGS  ?=
 # The race detector needs a C compiler; without one the tests run without it.
 RACE         ?= $(if $(shell command -v $(CC) 2>/dev/null),-race)
 
@@ -64,6 +65,10 @@ demo: ## Show Sluice at work on this machine; needs only Go, git and make
 .PHONY: bench
 bench: ## Measure how fast pushes become cluster state; BENCH_FLAGS='-apps 500 -o docs/bench.md'
 	$(GO) run ./tools/bench $(BENCH_FLAGS)
+
+.PHONY: chaos
+chaos: controlplane ## Break everything at random under load; CHAOS_FLAGS='-seed 7 -minutes 30 -report chaos.md'
+	$(GO) test ./e2e/chaos -v -count=1 -timeout 0 -args $(CHAOS_FLAGS)
 
 ##@ Before a push
 

@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/sluice-cd/sluice/libs/disktest"
 	"github.com/sluice-cd/sluice/libs/gittest"
 	"github.com/sluice-cd/sluice/libs/localrun"
 )
@@ -28,6 +29,10 @@ type Options struct {
 	Flags    []string // more flags for every service
 	// Idle leaves bus and services out: the test starts what it wants.
 	Idle bool
+	// Fronts puts proxies between services and bus, and between services and API server.
+	Fronts bool
+	// SmallDisks gives the bus and git-watcher file systems of their own, as far as this process may mount any.
+	SmallDisks bool
 }
 
 // Env is one test's own: bus, services, git server and namespace.
@@ -37,6 +42,12 @@ type Env struct {
 	Git       *gittest.Server
 	Dir       string // data and logs; removed when the test passes
 	Namespace string
+
+	// BusFronts stand between services and bus, for each replica one of them, by turns; API between services and API server.
+	BusFronts []*Proxy
+	API       *APIFront
+	// BusDisk and MirrorDisk hold the files of the bus and of git-watcher; nil where they lie in Dir.
+	BusDisk, MirrorDisk *disktest.Disk
 
 	t     testing.TB
 	begun beginnings
@@ -58,18 +69,32 @@ func (w *World) Start(t testing.TB, o Options) *Env {
 	e := &Env{World: w, t: t, Dir: w.makeDir(t), deaths: map[string]time.Time{}, pauses: map[string][]Span{}, commits: map[string]int{}}
 	e.Namespace = e.NewNamespace(t)
 	e.startGit(o.Git)
-	var err error
-	e.Installation, err = localrun.New(localrun.Options{
-		BinDir: w.BinDir, Dir: e.Dir, Kubeconfig: w.Plane.Kubeconfig(), LogLevel: "debug", Flags: o.Flags, Output: e.begun.output,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	e.install(o)
 	t.Cleanup(e.stop)
 	if !o.Idle {
 		e.startServices(max(1, o.Replicas))
 	}
 	return e
+}
+
+func (e *Env) install(o Options) {
+	e.t.Helper()
+	run := localrun.Options{
+		BinDir: e.BinDir, Dir: e.Dir, Kubeconfig: e.Plane.Kubeconfig(), LogLevel: "debug", Flags: o.Flags, Output: e.begun.output,
+	}
+	if o.Fronts {
+		e.startFronts(&run)
+	}
+	if o.SmallDisks {
+		e.mountDisks(&run)
+	}
+	var err error
+	if e.Installation, err = localrun.New(run); err != nil {
+		e.t.Fatal(err)
+	}
+	for _, p := range e.BusFronts {
+		p.SetTarget(strings.TrimPrefix(e.NATSURL(), "nats://"))
+	}
 }
 
 func (w *World) makeDir(t testing.TB) string {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -71,6 +72,25 @@ func (e *Env) RecordSources(t testing.TB, namespace string) *Recorder {
 		return ""
 	}
 	return e.record(t, namespace, &sourcev1.GitRepositoryList{}, value, e.numberOf)
+}
+
+// RecordFailures records, until the test ends, why custom resources of a kind, given by a list of it, say that they are not ready.
+func (e *Env) RecordFailures(t testing.TB, namespace string, list client.ObjectList) *Recorder {
+	t.Helper()
+	return e.record(t, namespace, list, failureOf, strconv.Atoi)
+}
+
+// failureOf is the reason for which an object is not ready.
+func failureOf(obj client.Object) string {
+	resource, ok := obj.(Resource)
+	if !ok {
+		return ""
+	}
+	ready := apimeta.FindStatusCondition(resource.GetConditions(), meta.ReadyCondition)
+	if ready == nil || ready.Status != metav1.ConditionFalse {
+		return ""
+	}
+	return ready.Reason
 }
 
 func (e *Env) record(t testing.TB, namespace string, list client.ObjectList, value func(client.Object) string, number func(string) (int, error)) *Recorder {
@@ -232,21 +252,56 @@ func (r *Recorder) await(t testing.TB, within time.Duration, what string, missin
 	}
 }
 
-// Regressions tells of every state of an older commit that followed one of a newer.
-func (r *Recorder) Regressions() []string {
+// Regression is a state of an older commit that followed one of a newer.
+type Regression struct {
+	Object       string
+	Newer, Older Write
+}
+
+func (r Regression) String() string {
+	return fmt.Sprintf("%s went from %s back to %s", r.Object, r.Newer, r.Older)
+}
+
+// Back are all regressions, by time.
+func (r *Recorder) Back() []Regression {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var found []string
+	var found []Regression
 	for name := range r.states {
 		writes := r.writes(name)
 		for i := 1; i < len(writes); i++ {
 			if writes[i].Number < writes[i-1].Number {
-				found = append(found, fmt.Sprintf("%s went from %s back to %s", name, writes[i-1], writes[i]))
+				found = append(found, Regression{name, writes[i-1], writes[i]})
 			}
 		}
 	}
+	slices.SortFunc(found, func(a, b Regression) int { return a.Older.Seen.Compare(b.Older.Seen) })
+	return found
+}
+
+// Regressions tells of every regression.
+func (r *Recorder) Regressions() []string {
+	var found []string
+	for _, back := range r.Back() {
+		found = append(found, back.String())
+	}
 	slices.Sort(found)
 	return found
+}
+
+// CountValues counts the states seen between two times by their value.
+func (r *Recorder) CountValues(from, to time.Time) map[string]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	counts := map[string]int{}
+	for _, states := range r.states {
+		for _, s := range states {
+			if !s.seen.Before(from) && s.seen.Before(to) {
+				counts[s.value]++
+			}
+		}
+	}
+	return counts
 }
 
 // Total is how many states were seen.

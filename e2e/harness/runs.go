@@ -61,7 +61,8 @@ func (e *Env) deathOf(replica string) time.Time {
 type Span struct{ From, To time.Time }
 
 // EndAtFreezes ends each run that a freeze of its replica interrupted a while after the freeze began: so long its lock surely lasted.
-// After that the replica may believe in its lock no more, and others may work on the object.
+// After that the replica may believe in its lock no more, and others may work on the object. A run may also begin between the moment in
+// which a freeze was asked for and the one in which the process stood still.
 func (e *Env) EndAtFreezes(runs []Run, surely time.Duration) []Run {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -69,7 +70,7 @@ func (e *Env) EndAtFreezes(runs []Run, surely time.Duration) []Run {
 	for i := range out {
 		for _, freeze := range e.pauses[out[i].Replica] {
 			end := freeze.From.Add(surely)
-			if out[i].Start.Before(freeze.From) && out[i].End.After(end) {
+			if out[i].Start.Before(freeze.To) && out[i].End.After(end) {
 				out[i].End, out[i].Cut = end, true
 				break
 			}
@@ -78,20 +79,36 @@ func (e *Env) EndAtFreezes(runs []Run, surely time.Duration) []Run {
 	return out
 }
 
-// Overlaps tells of runs of the same object and stage that were under way at the same time.
-func Overlaps(runs []Run) []string {
-	var found []string
+// Overlap is two runs of the same object and stage that were under way at the same time.
+type Overlap struct{ Before, After Run }
+
+func (o Overlap) String() string {
+	return fmt.Sprintf("%s %s: %s began at %s, %s ended at %s", o.After.Stage, o.After.Object, o.After.Replica,
+		o.After.Start.Format(time.RFC3339Nano), o.Before.Replica, o.Before.End.Format(time.RFC3339Nano))
+}
+
+// Overlapping finds the runs that overlap; runs are ordered by their beginning.
+func Overlapping(runs []Run) []Overlap {
+	var found []Overlap
 	last := map[string]Run{} // by object: of the runs so far, the one that ended last
 	for _, run := range runs {
 		key := run.Stage + " " + run.Object
 		before, ok := last[key]
 		if ok && run.Start.Before(before.End) {
-			found = append(found, fmt.Sprintf("%s: %s began at %s, %s ended at %s", key, run.Replica,
-				run.Start.Format(time.RFC3339Nano), before.Replica, before.End.Format(time.RFC3339Nano)))
+			found = append(found, Overlap{before, run})
 		}
 		if !ok || run.End.After(before.End) {
 			last[key] = run
 		}
+	}
+	return found
+}
+
+// Overlaps tells of runs of the same object and stage that were under way at the same time.
+func Overlaps(runs []Run) []string {
+	var found []string
+	for _, overlap := range Overlapping(runs) {
+		found = append(found, overlap.String())
 	}
 	return found
 }

@@ -35,6 +35,7 @@ func TestEndAtFreezes(t *testing.T) {
 		want time.Time
 	}{
 		"frozen in its midst": {Run{Replica: "r", Start: at(9), End: at(19)}, at(13)},
+		"begun as it froze":   {Run{Replica: "r", Start: at(10), End: at(19)}, at(13)},
 		"over before":         {Run{Replica: "r", Start: at(8), End: at(9)}, at(9)},
 		"begun after":         {Run{Replica: "r", Start: at(18), End: at(30)}, at(30)},
 		"of another replica":  {Run{Replica: "s", Start: at(9), End: at(19)}, at(19)},

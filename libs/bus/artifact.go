@@ -45,6 +45,9 @@ func (c *Conn) Artifacts() ArtifactStore { return c.artifactStore(BucketArtifact
 // Sets is the store of sealed rendered sets.
 func (c *Conn) Sets() ArtifactStore { return c.artifactStore(BucketSets) }
 
+// streamOf is the stream behind an object bucket.
+func streamOf(bucket string) string { return "OBJ_" + bucket }
+
 // objectStore is an ArtifactStore in a JetStream object bucket.
 type objectStore struct {
 	conn   *Conn
@@ -113,7 +116,7 @@ func (s *objectStore) Open(ctx context.Context, name string) (io.ReadCloser, err
 	if err != nil {
 		return nil, fmt.Errorf("get %s from bucket %s: %w", name, s.bucket, err)
 	}
-	stream, err := s.conn.openStream(request, "OBJ_"+s.bucket)
+	stream, err := s.conn.openStream(request, streamOf(s.bucket))
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +183,7 @@ func (s *objectStore) removeOrphans(ctx context.Context, age time.Duration) (int
 	if err != nil {
 		return 0, err
 	}
-	stream, err := s.conn.JS.Stream(ctx, "OBJ_"+s.bucket)
+	stream, err := s.conn.JS.Stream(ctx, streamOf(s.bucket))
 	if err != nil {
 		return 0, fmt.Errorf("open stream of bucket %s: %w", s.bucket, err)
 	}

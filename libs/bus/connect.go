@@ -90,7 +90,7 @@ func natsOptions(o Options, c *Conn) ([]nats.Option, error) {
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(100 * time.Millisecond),
 		nats.ReconnectJitter(200*time.Millisecond, time.Second),
-		nats.PingInterval(10 * time.Second),
+		nats.PingInterval(pingInterval),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.log.Warn("bus error", "err", err) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
@@ -183,6 +183,8 @@ const (
 	requestTime = 5 * time.Second
 	// listTime bounds what takes many messages.
 	listTime = time.Minute
+	// pingInterval bounds, with the two pings that may be lost, how long a connection is believed in through which nothing comes.
+	pingInterval = 4 * time.Second
 	// minBytesPerSecond is how slow storing an object may be.
 	minBytesPerSecond = 1 << 20
 )

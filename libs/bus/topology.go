@@ -33,6 +33,41 @@ func (t Topology) withDefaults() Topology {
 	return t
 }
 
+// streams are all that declare makes, those behind buckets included.
+func streams() []string {
+	return []string{StreamWork, StreamFacts, streamState, streamOf(BucketArtifacts), streamOf(BucketSets)}
+}
+
+// find returns when stream WORK was created if every stream exists, so that a bus that only was away is left as it is: writing settings
+// again to streams that are in use is no use, and costs a sync of each.
+func (c *Conn) find(ctx context.Context) (time.Time, error) {
+	var created time.Time
+	for _, name := range streams() {
+		s, err := c.JS.Stream(ctx, name)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("look for stream %s: %w", name, err)
+		}
+		if name == StreamWork {
+			created = s.CachedInfo().Created
+		}
+	}
+	return created, nil
+}
+
+// findOrDeclare declares what is missing; the first time everything, with our settings.
+func (c *Conn) findOrDeclare(ctx context.Context) (time.Time, error) {
+	c.mu.Lock()
+	first := c.created.IsZero()
+	c.mu.Unlock()
+	if !first {
+		created, err := c.find(ctx)
+		if !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return created, err
+		}
+	}
+	return c.declare(ctx)
+}
+
 // declare makes every stream and bucket that Sluice uses exist with our settings. It returns when stream WORK was created.
 func (c *Conn) declare(ctx context.Context) (time.Time, error) {
 	t := c.topology.withDefaults()
@@ -151,7 +186,7 @@ func (c *Conn) checkAndDeclare(ctx context.Context) error {
 	defer cancel()
 	c.beginAttempt(cancel)
 	defer c.beginAttempt(nil)
-	created, err := c.declare(ctx)
+	created, err := c.findOrDeclare(ctx)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func start(t *testing.T, o Options) (*Server, *Repository) {
@@ -195,5 +196,56 @@ func TestCloseCutsWhatIsOpen(t *testing.T) {
 	if response, err := http.DefaultClient.Do(request); err == nil {
 		response.Body.Close()
 		t.Error("still serving")
+	}
+}
+
+// TestFaults holds each fault against the git program.
+func TestFaults(t *testing.T) {
+	s, r := start(t, Options{})
+	first := commit(t, r, Commit{Files: map[string]string{"a": "1"}})
+	second := commit(t, r, Commit{Files: map[string]string{"a": "2"}})
+	head := func() string {
+		t.Helper()
+		out, err := git(t, t.TempDir(), nil, "ls-remote", s.URL("team/app"), "refs/heads/main")
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		hash, _, _ := strings.Cut(out, "\t")
+		return hash
+	}
+	for behind, want := range map[int]string{0: second, 1: first, 9: first} {
+		old, err := s.OldHead(t.Context(), behind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.SetFault(old)
+		if got := head(); got != want {
+			t.Errorf("%d behind: got %s, want %s", behind, got, want)
+		}
+	}
+	s.SetFault(AnswerStatus(http.StatusInternalServerError))
+	if out, err := git(t, t.TempDir(), nil, "ls-remote", s.URL("team/app")); err == nil || !strings.Contains(out, "500") {
+		t.Errorf("want a status of 500, got %v: %s", err, out)
+	}
+	s.SetFault(nil)
+	if got := head(); got != second {
+		t.Errorf("mended: got %s, want %s", got, second)
+	}
+}
+
+// TestHangMidPack: the refs are told, a pack begins and does not end.
+func TestHangMidPack(t *testing.T) {
+	s, r := start(t, Options{})
+	commit(t, r, Commit{Files: map[string]string{"big": string(noise(1 << 20))}})
+	s.SetFault(HangMidPack)
+	if out, err := git(t, t.TempDir(), nil, "ls-remote", s.URL("team/app")); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	clone := exec.CommandContext(ctx, "git", "clone", "--quiet", s.URL("team/app"), filepath.Join(t.TempDir(), "work"))
+	clone.WaitDelay = time.Second
+	if out, err := clone.CombinedOutput(); ctx.Err() == nil {
+		t.Errorf("the clone ended by itself: %v: %s", err, out)
 	}
 }

@@ -5,17 +5,11 @@ import (
 	"crypto/subtle"
 	"io"
 	"net/http"
-	"net/http/cgi"
 )
 
 // handler counts and authenticates requests, then hands them to git.
 func (s *Server) handler() http.Handler {
-	backend := &cgi.Handler{
-		Path:   s.git,
-		Args:   []string{"http-backend"},
-		Env:    append(environment(), "GIT_PROJECT_ROOT="+s.dir, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=gittest"),
-		Stderr: io.Discard, // what git says of a missing repository, the client hears too
-	}
+	backend := s.backend(s.dir)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen := Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Authorization: r.Header.Get("Authorization")}
 		counted := &countingWriter{ResponseWriter: w}
@@ -27,7 +21,7 @@ func (s *Server) handler() http.Handler {
 
 func (s *Server) serve(backend http.Handler, w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	hook := s.hook
+	hook, fault := s.hook, s.fault
 	s.mu.Unlock()
 	if hook != nil && hook(w, r) {
 		return
@@ -42,6 +36,10 @@ func (s *Server) serve(backend http.Handler, w http.ResponseWriter, r *http.Requ
 	}
 	r.Header.Del("Authorization")
 	if r.ContentLength < 0 && !bufferBody(w, r) {
+		return
+	}
+	if fault != nil {
+		fault(backend, w, r)
 		return
 	}
 	backend.ServeHTTP(w, r)

@@ -57,6 +57,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	hook     Hook
+	fault    Fault
 	requests []Request
 }
 

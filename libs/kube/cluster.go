@@ -92,7 +92,7 @@ func Connect(o Options) (*Cluster, error) {
 		return nil, fmt.Errorf("make client: %w", err)
 	}
 	objects, err := cache.New(cfg, cache.Options{
-		Scheme: scheme, Mapper: live.RESTMapper(), DefaultLabelSelector: selector, DefaultTransform: cache.TransformStripManagedFields(),
+		Scheme: scheme, Mapper: newCoreMapper(live.RESTMapper()), DefaultLabelSelector: selector, DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: referenced(),
 	})
 	if err != nil {

@@ -35,6 +35,10 @@ type Options struct {
 	ServiceFlags map[string][]string
 	// Output gets the log of each service beside its file, by name; may be nil.
 	Output func(service string) io.Writer
+	// NATSURL is the address by which a replica reaches the bus, by its name, where something stands between; nil for none.
+	NATSURL func(replica string) string
+	// BusDir holds what the bus stores, MirrorsDir the folders of git-watcher's replicas; empty for folders in Dir.
+	BusDir, MirrorsDir string
 	// SyncInterval of the bus, as --sync-interval; 0 syncs every write.
 	SyncInterval time.Duration
 }
@@ -63,6 +67,12 @@ func New(o Options) (*Installation, error) {
 	if o.LogLevel == "" {
 		o.LogLevel = "info"
 	}
+	if o.BusDir == "" {
+		o.BusDir = filepath.Join(o.Dir, "bus")
+	}
+	if o.MirrorsDir == "" {
+		o.MirrorsDir = o.Dir
+	}
 	if err := seal.EnsureKeyFile(filepath.Join(o.Dir, "seal.key")); err != nil {
 		return nil, err
 	}
@@ -70,7 +80,7 @@ func New(o Options) (*Installation, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Installation{options: o, busPort: port, busDir: filepath.Join(o.Dir, "bus"), count: map[string]int{}}, nil
+	return &Installation{options: o, busPort: port, busDir: o.BusDir, count: map[string]int{}}, nil
 }
 
 // Start starts the bus and one replica of each service, and returns when all are ready.
@@ -168,14 +178,21 @@ func (i *Installation) StartReplica(service string) (*Replica, error) {
 
 func (i *Installation) command(r *Replica, name string) []string {
 	o := i.options
-	command := []string{filepath.Join(o.BinDir, r.Service), "--nats-url", i.NATSURL(), "--kubeconfig", o.Kubeconfig,
+	command := []string{filepath.Join(o.BinDir, r.Service), "--nats-url", i.natsURLOf(name), "--kubeconfig", o.Kubeconfig,
 		"--metrics-addr", r.metrics, "--log-level", o.LogLevel}
 	if r.Service == "git-watcher" {
-		command = append(command, "--data-dir", filepath.Join(o.Dir, name+"-mirrors"), "--artifact-addr", "127.0.0.1:0", "--artifact-url", "")
+		command = append(command, "--data-dir", filepath.Join(o.MirrorsDir, name+"-mirrors"), "--artifact-addr", "127.0.0.1:0", "--artifact-url", "")
 	} else {
 		command = append(command, "--seal-key-file", filepath.Join(o.Dir, "seal.key"))
 	}
 	return append(append(command, o.Flags...), o.ServiceFlags[r.Service]...)
+}
+
+func (i *Installation) natsURLOf(replica string) string {
+	if i.options.NATSURL == nil {
+		return i.NATSURL()
+	}
+	return i.options.NATSURL(replica)
 }
 
 func (i *Installation) output(name string) io.Writer {

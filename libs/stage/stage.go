@@ -100,7 +100,9 @@ type Stage struct {
 
 	inHand sync.Map // object → struct{}: being worked on in this process
 
-	mu       sync.Mutex
+	declaring sync.Mutex // one slot at a time declares the consumer
+
+	mu       sync.Mutex // held for moments only
 	consumer jetstream.Consumer
 	pulls    context.Context // ends when outstanding pulls are of no use any more
 	endPulls context.CancelFunc

@@ -64,16 +64,31 @@ func (s *Stage) next(ctx context.Context) (jetstream.Msg, error) {
 }
 
 func (s *Stage) pullFrom(ctx context.Context) (jetstream.Consumer, context.Context, error) {
+	if cons, pulls := s.declared(); cons != nil {
+		return cons, pulls, nil
+	}
+	s.declaring.Lock() // not mu, which nobody shall wait for: this may take seconds
+	defer s.declaring.Unlock()
+	cons, pulls := s.declared()
+	if cons != nil {
+		return cons, pulls, nil
+	}
+	cons, err := s.rt.Bus.WorkConsumer(ctx, s.Name, s.opts.LockTTL)
+	if err != nil {
+		return nil, nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.consumer == nil {
-		cons, err := s.rt.Bus.WorkConsumer(ctx, s.Name, s.opts.LockTTL)
-		if err != nil {
-			return nil, nil, err
-		}
+	if s.pulls == pulls { // else the bus was away meanwhile and may have lost the consumer
 		s.consumer = cons
 	}
-	return s.consumer, s.pulls, nil
+	return cons, pulls, nil
+}
+
+func (s *Stage) declared() (jetstream.Consumer, context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.consumer, s.pulls
 }
 
 // handle takes a trigger as far as it goes now. What it does not acknowledge or give back, the server delivers again.

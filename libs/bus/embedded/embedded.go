@@ -3,9 +3,11 @@
 package embedded
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"time"
 
@@ -25,8 +27,15 @@ type Options struct {
 	Log          *slog.Logger
 }
 
+// maxStore leaves the limit to the disk. The one that a server makes from what is free when it starts would last when there is room again.
+const maxStore = math.MaxInt64
+
 // Server is a NATS server with JetStream inside this process. One process owns its directory.
-type Server struct{ *server.Server }
+type Server struct {
+	*server.Server
+	stopMending context.CancelFunc
+	mended      chan struct{} // closed when nobody mends any more
+}
 
 // Start starts the server and returns when it is ready. The caller stops it with Stop.
 func Start(o Options) (*Server, error) {
@@ -40,28 +49,33 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded bus in %s: %w", o.Dir, err)
 	}
-	s.SetLoggerV2(natsLog{o.Log}, false, false, false)
+	m := &mender{server: s, dir: o.Dir, log: o.Log, full: make(chan struct{}, 1)}
+	s.SetLoggerV2(natsLog{o.Log, m}, false, false, false)
 	go s.Start()
 	if !s.ReadyForConnections(30 * time.Second) {
 		s.Shutdown()
 		return nil, fmt.Errorf("embedded bus in %s: %w", o.Dir, errors.New("not ready after 30s"))
 	}
-	return &Server{s}, nil
+	ctx, cancel := context.WithCancel(context.Background())
+	e := &Server{Server: s, stopMending: cancel, mended: make(chan struct{})}
+	go func() { defer close(e.mended); m.run(ctx) }()
+	return e, nil
 }
 
 func config(o Options) *server.Options {
 	cfg := &server.Options{
-		ServerName:   "sluice",
-		DontListen:   !o.Listen,
-		Host:         o.Host,
-		Port:         o.Port,
-		JetStream:    true,
-		StoreDir:     o.Dir,
-		NoSigs:       true,
-		MaxPayload:   1 << 20,
-		SyncAlways:   o.SyncInterval == 0,
-		SyncInterval: o.SyncInterval,
-		ProfPort:     o.PprofPort,
+		ServerName:        "sluice",
+		DontListen:        !o.Listen,
+		Host:              o.Host,
+		Port:              o.Port,
+		JetStream:         true,
+		StoreDir:          o.Dir,
+		NoSigs:            true,
+		MaxPayload:        1 << 20,
+		SyncAlways:        o.SyncInterval == 0,
+		SyncInterval:      o.SyncInterval,
+		ProfPort:          o.PprofPort,
+		JetStreamMaxStore: maxStore,
 	}
 	if cfg.Host == "" {
 		cfg.Host = "127.0.0.1"
@@ -74,16 +88,28 @@ func config(o Options) *server.Options {
 
 // Stop stops the server and waits until its files are closed.
 func (s *Server) Stop() {
+	s.stopMending()
+	<-s.mended
 	s.Shutdown()
 	s.WaitForShutdown()
 }
 
 // natsLog passes the server's own messages to our logger.
-type natsLog struct{ log *slog.Logger }
+type natsLog struct {
+	log    *slog.Logger
+	mender *mender
+}
 
-func (l natsLog) Noticef(f string, a ...any) { l.log.Debug("nats server", "msg", fmt.Sprintf(f, a...)) }
-func (l natsLog) Warnf(f string, a ...any)   { l.log.Warn("nats server", "msg", fmt.Sprintf(f, a...)) }
-func (l natsLog) Fatalf(f string, a ...any)  { l.log.Error("nats server", "msg", fmt.Sprintf(f, a...)) }
-func (l natsLog) Errorf(f string, a ...any)  { l.log.Error("nats server", "msg", fmt.Sprintf(f, a...)) }
-func (l natsLog) Debugf(string, ...any)      {}
-func (l natsLog) Tracef(string, ...any)      {}
+func (l natsLog) Noticef(f string, a ...any) {
+	l.log.Debug("nats server", "said", fmt.Sprintf(f, a...))
+}
+func (l natsLog) Warnf(f string, a ...any)  { l.log.Warn("nats server", "said", fmt.Sprintf(f, a...)) }
+func (l natsLog) Fatalf(f string, a ...any) { l.log.Error("nats server", "said", fmt.Sprintf(f, a...)) }
+func (l natsLog) Debugf(string, ...any)     {}
+func (l natsLog) Tracef(string, ...any)     {}
+
+func (l natsLog) Errorf(f string, a ...any) {
+	text := fmt.Sprintf(f, a...)
+	l.log.Error("nats server", "said", text)
+	l.mender.hear(text)
+}

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"errors"
+	"time"
 
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -16,6 +17,19 @@ import (
 type storageError struct{ error }
 
 func (e *storageError) Unwrap() error { return e.error }
+
+const (
+	// storagePatience is how many runs in a row the store may fail before people are told. A store that goes away in the middle of a run is
+	// soon back, and while the whole bus is away there are no runs.
+	storagePatience = 3
+	storageRetry    = 2 * time.Second
+)
+
+// isPassing says whether an error is of a store that has not failed for long.
+func isPassing(err error, failures int) bool {
+	var storage *storageError
+	return errors.As(err, &storage) && failures < storagePatience
+}
 
 // failure is an error as conditions tell it.
 type failure struct {

@@ -152,7 +152,11 @@ func (w *Watcher) isCurrent(ctx context.Context, known *state.Source, want *want
 	if known.Artifact == nil || known.Artifact.Revision != revision.String() || known.Inputs != want.inputs {
 		return false, nil
 	}
-	return w.Artifacts.Has(ctx, known.Artifact.Digest)
+	stored, err := w.Artifacts.Has(ctx, known.Artifact.Digest)
+	if err != nil {
+		return false, &storageError{err}
+	}
+	return stored, nil
 }
 
 // store packs the snapshot, stores it and records it as known.
@@ -178,7 +182,7 @@ func (w *Watcher) store(ctx context.Context, run *stage.Run, repo *sourcev1.GitR
 	}
 	known.Artifact, known.Inputs, known.Included, known.Verified = found.artifact, want.inputs, want.included, want.verified
 	if err := run.Save(ctx, *known); err != nil {
-		return nil, err
+		return nil, &storageError{err}
 	}
 	run.Log.Info("stored artifact", "revision", found.artifact.Revision, "bytes", len(data), "took", time.Since(seen).String())
 	return found, nil

@@ -111,6 +111,10 @@ func (w *Watcher) failed(ctx context.Context, run *stage.Run, repo *sourcev1.Git
 	if errors.Is(failure, stage.ErrLockLost) || errors.Is(context.Cause(ctx), stage.ErrLockLost) || errors.Is(ctx.Err(), context.Canceled) {
 		return stage.Result{}, failure
 	}
+	if isPassing(failure, run.Failures) {
+		run.Log.Info("cannot store what was fetched, trying again", "err", failure)
+		return stage.Result{}, stage.After(storageRetry, failure)
+	}
 	told := classify(failure)
 	why, stalled := told.reason, told.stalled
 	before := repo.DeepCopy()
