@@ -43,13 +43,11 @@ type configure func() (*rest.Config, error)
 
 // get returns the engine of an identity. content is what stands behind the name of another cluster, and config what it makes.
 func (e *Engines) get(who identity, content []byte, config configure) (*apply.Engine, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	digest := sha256.Sum256(content)
-	if known, ok := e.byUser[who]; ok && known.digest == digest {
+	if known, ok := e.known(who); ok && known.digest == digest {
 		return known.engine, nil
 	}
-	c, err := config()
+	c, err := config() // may ask others, and they may be slow: nobody else waits for that
 	if err != nil {
 		return nil, err
 	}
@@ -61,8 +59,25 @@ func (e *Engines) get(who identity, content []byte, config configure) (*apply.En
 	if err != nil {
 		return nil, fmt.Errorf("make apply engine for %q: %w", who.user, err)
 	}
-	e.byUser[who] = made{engine, digest}
-	return engine, nil
+	return e.keep(who, made{engine, digest}), nil
+}
+
+func (e *Engines) known(who identity) (made, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	m, ok := e.byUser[who]
+	return m, ok
+}
+
+// keep returns the engine that is kept for an identity: the one that somebody else has made of the same meanwhile, or this one.
+func (e *Engines) keep(who identity, m made) *apply.Engine {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if other, ok := e.byUser[who]; ok && other.digest == m.digest {
+		return other.engine
+	}
+	e.byUser[who] = m
+	return m.engine
 }
 
 // engine returns the engine for a Kustomization's cluster and identity. What people can mend is a *fault.
