@@ -62,9 +62,13 @@ func (m *mender) run(ctx context.Context) {
 
 // awaitRoom returns true when something fits on the disk, false when ctx ends.
 func (m *mender) awaitRoom(ctx context.Context) bool {
+	tick := time.NewTicker(roomEvery)
+	defer tick.Stop()
 	for m.tryRoom() != nil {
-		if sleep(ctx, roomEvery) != nil {
+		select {
+		case <-ctx.Done():
 			return false
+		case <-tick.C:
 		}
 	}
 	return true
