@@ -10,10 +10,10 @@ import (
 	"github.com/sluice-cd/sluice/libs/gittest"
 )
 
-// limitArtifacts lets no message above a size into the store of artifacts; -1 takes the limit away.
+// limitArtifacts lets no small artifact above a size in bytes into the store; -1 takes the limit away.
 func (w *world) limitArtifacts(bytes int32) {
 	w.Helper()
-	stream, err := w.bus.JS.Stream(w.Context(), "OBJ_"+bus.BucketArtifacts)
+	stream, err := w.bus.JS.Stream(w.Context(), "SMALL_"+bus.BucketArtifacts)
 	w.do(err)
 	limited := stream.CachedInfo().Config
 	limited.MaxMsgSize = bytes
