@@ -189,3 +189,12 @@ func (c *Cache) PutListing(ctx context.Context, s Scope, l *Listing) error {
 }
 
 func (c *Cache) listingKey(s Scope) string { return c.codec.key("tags", s.Image, s.Credential) }
+
+// NewScope names an image as seen by an access, whose ID may be a digest of a weak password: only its keyed digest goes out.
+func (c *Cache) NewScope(image, accessID string) Scope {
+	s := Scope{Image: image}
+	if accessID != "" {
+		s.Credential = c.codec.id("credential", accessID)
+	}
+	return s
+}

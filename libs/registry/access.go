@@ -2,8 +2,11 @@ package registry
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"net/url"
+	"strings"
 )
 
 // Access is how an image is reached: who asks, and by which way.
@@ -54,4 +57,21 @@ func (a Access) login(ctx context.Context) (Login, error) {
 		return Login{}, nil
 	}
 	return a.Credential.Login(ctx)
+}
+
+// ID is equal for equal ways to reach an image, and tells nothing of them; empty for the way that anybody has.
+func (a Access) ID() string {
+	parts := []string{a.credentialID(), a.TLSID, "", ""}
+	if a.Proxy != nil {
+		parts[2] = a.Proxy.String()
+	}
+	if a.Insecure {
+		parts[3] = "insecure"
+	}
+	text := strings.Join(parts, "\x00")
+	if text == "\x00\x00\x00" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
 }
