@@ -24,6 +24,7 @@ const (
 	FactHealthChanged     = "health-changed"
 	FactDriftRepaired     = "drift-repaired"
 	FactPruned            = "pruned"
+	FactImageScanned      = "image-scanned"
 )
 
 // FactKind is the subject token of a fact; empty for a kind that this program does not know.
@@ -47,6 +48,8 @@ func FactKind(f *factsv1.Fact) string {
 		return FactDriftRepaired
 	case *factsv1.Fact_Pruned:
 		return FactPruned
+	case *factsv1.Fact_ImageScanned:
+		return FactImageScanned
 	}
 	return ""
 }

@@ -14,6 +14,7 @@ const (
 	StageGit    = "git"    // git-watcher: a GitRepository's artifact
 	StageRender = "render" // manifest-renderer: a Kustomization's rendered set
 	StageApply  = "apply"  // applier: a Kustomization's objects in the cluster
+	StageScan   = "scan"   // registry-scanner: an ImageRepository's tags
 )
 
 // Source is what git-watcher knows of a GitRepository.
@@ -65,3 +66,36 @@ type Rendered struct {
 
 // OK says whether the render succeeded.
 func (r *Rendered) OK() bool { return r.Reason == "" }
+
+// Scanned is what registry-scanner knows of an ImageRepository. The tags themselves are in the image cache, under Image and Credential;
+// they count only where the listing there has the digest that is named here.
+type Scanned struct {
+	UID        types.UID `json:"uid"`
+	Generation int64     `json:"generation"` // of the spec that was scanned
+	Image      string    `json:"image"`      // canonical name
+	// Credential names the credential in the cache; a keyed digest.
+	Credential string `json:"credential,omitempty"`
+	// Listing is the digest of the listing in the cache; empty as long as nothing was scanned.
+	Listing string `json:"listing,omitempty"`
+	// Exclusions are the regular expressions of tags that do not count.
+	Exclusions []string `json:"exclusions,omitempty"`
+
+	Tags     int `json:"tags"`               // after the exclusions
+	Total    int `json:"total"`              // before them
+	Previous int `json:"previous,omitempty"` // total of the listing before
+	Vanished int `json:"vanished,omitempty"` // tags that were there in the last week and are gone
+	// Complete says that the registry was asked to its last page, Shrunk that more than a third of the tags are gone.
+	Complete bool `json:"complete,omitempty"`
+	Shrunk   bool `json:"shrunk,omitempty"`
+	// Revision is a digest of the tags that count, as in the object's status.
+	Revision  string    `json:"revision,omitempty"`
+	ScannedAt time.Time `json:"scannedAt,omitzero"`
+
+	// Requested is the value of the annotation reconcile.fluxcd.io/requestedAt that was last seen, and RequestedSince when it was first
+	// seen: a scan that began later answers it.
+	Requested      string    `json:"requested,omitempty"`
+	RequestedSince time.Time `json:"requestedSince,omitzero"`
+	// Told is the listing and the tags that were last published as a fact; Failed the failure that was last told.
+	Told   string `json:"told,omitempty"`
+	Failed string `json:"failed,omitempty"`
+}

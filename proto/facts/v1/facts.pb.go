@@ -167,7 +167,8 @@ type Fact struct {
 	// When it happened, by the clock of the service that tells it.
 	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
 	// The custom resource that the fact is about: a GitRepository for
-	// SourceRevised and SourceFailed, a Kustomization for all others.
+	// SourceRevised and SourceFailed, an ImageRepository for ImageScanned, a
+	// Kustomization for all others.
 	Object *ObjectReference `protobuf:"bytes,3,opt,name=object,proto3" json:"object,omitempty"`
 	// The source revision that this fact belongs to, for instance
 	// "main@sha1:<hash>". Empty where none is known yet, as for a source that
@@ -189,6 +190,7 @@ type Fact struct {
 	//	*Fact_HealthChanged
 	//	*Fact_DriftRepaired
 	//	*Fact_Pruned
+	//	*Fact_ImageScanned
 	Kind          isFact_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -347,6 +349,15 @@ func (x *Fact) GetPruned() *Pruned {
 	return nil
 }
 
+func (x *Fact) GetImageScanned() *ImageScanned {
+	if x != nil {
+		if x, ok := x.Kind.(*Fact_ImageScanned); ok {
+			return x.ImageScanned
+		}
+	}
+	return nil
+}
+
 type isFact_Kind interface {
 	isFact_Kind()
 }
@@ -396,6 +407,11 @@ type Fact_Pruned struct {
 	Pruned *Pruned `protobuf:"bytes,18,opt,name=pruned,proto3,oneof"`
 }
 
+type Fact_ImageScanned struct {
+	// An image has other tags than before.
+	ImageScanned *ImageScanned `protobuf:"bytes,19,opt,name=image_scanned,json=imageScanned,proto3,oneof"`
+}
+
 func (*Fact_SourceRevised) isFact_Kind() {}
 
 func (*Fact_SourceFailed) isFact_Kind() {}
@@ -413,6 +429,8 @@ func (*Fact_HealthChanged) isFact_Kind() {}
 func (*Fact_DriftRepaired) isFact_Kind() {}
 
 func (*Fact_Pruned) isFact_Kind() {}
+
+func (*Fact_ImageScanned) isFact_Kind() {}
 
 // ObjectReference names one object of the Kubernetes API.
 type ObjectReference struct {
@@ -1497,11 +1515,116 @@ func (x *Pruned) GetObjectCount() int32 {
 	return 0
 }
 
+// ImageScanned tells that the tags of an image are others than at the scan
+// before, or are known for the first time. Sent by registry-scanner. The tags are
+// in the cache, under the name of the image; a receiver reads what the scanner
+// saved about the object, and compares the digest.
+type ImageScanned struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Canonical name of the image, for instance "index.docker.io/library/alpine".
+	Image string `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`
+	// Digest of the listing of tags.
+	ListingDigest string `protobuf:"bytes,2,opt,name=listing_digest,json=listingDigest,proto3" json:"listing_digest,omitempty"`
+	// Number of tags after the exclusions of the ImageRepository.
+	TagCount int32 `protobuf:"varint,3,opt,name=tag_count,json=tagCount,proto3" json:"tag_count,omitempty"`
+	// Number of tags of the listing before, without exclusions; zero if there was
+	// none.
+	PreviousCount int32 `protobuf:"varint,4,opt,name=previous_count,json=previousCount,proto3" json:"previous_count,omitempty"`
+	// Number of tags that were there in the last week and are gone.
+	VanishedCount int32 `protobuf:"varint,5,opt,name=vanished_count,json=vanishedCount,proto3" json:"vanished_count,omitempty"`
+	// Whether the registry was asked to its last page.
+	Complete bool `protobuf:"varint,6,opt,name=complete,proto3" json:"complete,omitempty"`
+	// Whether so many tags are gone that the listing may not be the whole truth:
+	// more than a third.
+	Shrunk        bool `protobuf:"varint,7,opt,name=shrunk,proto3" json:"shrunk,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImageScanned) Reset() {
+	*x = ImageScanned{}
+	mi := &file_sluice_facts_v1_facts_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageScanned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageScanned) ProtoMessage() {}
+
+func (x *ImageScanned) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_facts_v1_facts_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageScanned.ProtoReflect.Descriptor instead.
+func (*ImageScanned) Descriptor() ([]byte, []int) {
+	return file_sluice_facts_v1_facts_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ImageScanned) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *ImageScanned) GetListingDigest() string {
+	if x != nil {
+		return x.ListingDigest
+	}
+	return ""
+}
+
+func (x *ImageScanned) GetTagCount() int32 {
+	if x != nil {
+		return x.TagCount
+	}
+	return 0
+}
+
+func (x *ImageScanned) GetPreviousCount() int32 {
+	if x != nil {
+		return x.PreviousCount
+	}
+	return 0
+}
+
+func (x *ImageScanned) GetVanishedCount() int32 {
+	if x != nil {
+		return x.VanishedCount
+	}
+	return 0
+}
+
+func (x *ImageScanned) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
+func (x *ImageScanned) GetShrunk() bool {
+	if x != nil {
+		return x.Shrunk
+	}
+	return false
+}
+
 var File_sluice_facts_v1_facts_proto protoreflect.FileDescriptor
 
 const file_sluice_facts_v1_facts_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsluice/facts/v1/facts.proto\x12\x0fsluice.facts.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc1\x06\n" +
+	"\x1bsluice/facts/v1/facts.proto\x12\x0fsluice.facts.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x87\a\n" +
 	"\x04Fact\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x128\n" +
@@ -1517,7 +1640,8 @@ const file_sluice_facts_v1_facts_proto_rawDesc = "" +
 	"\fapply_failed\x18\x0f \x01(\v2\x1c.sluice.facts.v1.ApplyFailedH\x00R\vapplyFailed\x12G\n" +
 	"\x0ehealth_changed\x18\x10 \x01(\v2\x1e.sluice.facts.v1.HealthChangedH\x00R\rhealthChanged\x12G\n" +
 	"\x0edrift_repaired\x18\x11 \x01(\v2\x1e.sluice.facts.v1.DriftRepairedH\x00R\rdriftRepaired\x121\n" +
-	"\x06pruned\x18\x12 \x01(\v2\x17.sluice.facts.v1.PrunedH\x00R\x06prunedB\x06\n" +
+	"\x06pruned\x18\x12 \x01(\v2\x17.sluice.facts.v1.PrunedH\x00R\x06pruned\x12D\n" +
+	"\rimage_scanned\x18\x13 \x01(\v2\x1d.sluice.facts.v1.ImageScannedH\x00R\fimageScannedB\x06\n" +
 	"\x04kind\"\xaa\x01\n" +
 	"\x0fObjectReference\x12\x1f\n" +
 	"\vapi_version\x18\x01 \x01(\tR\n" +
@@ -1599,7 +1723,15 @@ const file_sluice_facts_v1_facts_proto_rawDesc = "" +
 	"\fobject_count\x18\x02 \x01(\x05R\vobjectCount\"g\n" +
 	"\x06Pruned\x12:\n" +
 	"\aobjects\x18\x01 \x03(\v2 .sluice.facts.v1.ObjectReferenceR\aobjects\x12!\n" +
-	"\fobject_count\x18\x02 \x01(\x05R\vobjectCount*\x80\x01\n" +
+	"\fobject_count\x18\x02 \x01(\x05R\vobjectCount\"\xea\x01\n" +
+	"\fImageScanned\x12\x14\n" +
+	"\x05image\x18\x01 \x01(\tR\x05image\x12%\n" +
+	"\x0elisting_digest\x18\x02 \x01(\tR\rlistingDigest\x12\x1b\n" +
+	"\ttag_count\x18\x03 \x01(\x05R\btagCount\x12%\n" +
+	"\x0eprevious_count\x18\x04 \x01(\x05R\rpreviousCount\x12%\n" +
+	"\x0evanished_count\x18\x05 \x01(\x05R\rvanishedCount\x12\x1a\n" +
+	"\bcomplete\x18\x06 \x01(\bR\bcomplete\x12\x16\n" +
+	"\x06shrunk\x18\a \x01(\bR\x06shrunk*\x80\x01\n" +
 	"\fChangeAction\x12\x1d\n" +
 	"\x19CHANGE_ACTION_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15CHANGE_ACTION_CREATED\x10\x01\x12\x1c\n" +
@@ -1625,7 +1757,7 @@ func file_sluice_facts_v1_facts_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_facts_v1_facts_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sluice_facts_v1_facts_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_sluice_facts_v1_facts_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_sluice_facts_v1_facts_proto_goTypes = []any{
 	(ChangeAction)(0),             // 0: sluice.facts.v1.ChangeAction
 	(Health)(0),                   // 1: sluice.facts.v1.Health
@@ -1645,11 +1777,12 @@ var file_sluice_facts_v1_facts_proto_goTypes = []any{
 	(*HealthChanged)(nil),         // 15: sluice.facts.v1.HealthChanged
 	(*DriftRepaired)(nil),         // 16: sluice.facts.v1.DriftRepaired
 	(*Pruned)(nil),                // 17: sluice.facts.v1.Pruned
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
+	(*ImageScanned)(nil),          // 18: sluice.facts.v1.ImageScanned
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
 }
 var file_sluice_facts_v1_facts_proto_depIdxs = []int32{
-	18, // 0: sluice.facts.v1.Fact.time:type_name -> google.protobuf.Timestamp
+	19, // 0: sluice.facts.v1.Fact.time:type_name -> google.protobuf.Timestamp
 	3,  // 1: sluice.facts.v1.Fact.object:type_name -> sluice.facts.v1.ObjectReference
 	4,  // 2: sluice.facts.v1.Fact.trace:type_name -> sluice.facts.v1.TraceContext
 	5,  // 3: sluice.facts.v1.Fact.source_revised:type_name -> sluice.facts.v1.SourceRevised
@@ -1661,26 +1794,27 @@ var file_sluice_facts_v1_facts_proto_depIdxs = []int32{
 	15, // 9: sluice.facts.v1.Fact.health_changed:type_name -> sluice.facts.v1.HealthChanged
 	16, // 10: sluice.facts.v1.Fact.drift_repaired:type_name -> sluice.facts.v1.DriftRepaired
 	17, // 11: sluice.facts.v1.Fact.pruned:type_name -> sluice.facts.v1.Pruned
-	6,  // 12: sluice.facts.v1.SourceRevised.commit:type_name -> sluice.facts.v1.Commit
-	18, // 13: sluice.facts.v1.SourceRevised.detected_time:type_name -> google.protobuf.Timestamp
-	18, // 14: sluice.facts.v1.Commit.time:type_name -> google.protobuf.Timestamp
-	19, // 15: sluice.facts.v1.ManifestsRendered.duration:type_name -> google.protobuf.Duration
-	11, // 16: sluice.facts.v1.Applied.counts:type_name -> sluice.facts.v1.ApplyCounts
-	12, // 17: sluice.facts.v1.Applied.changed_objects:type_name -> sluice.facts.v1.ChangedObject
-	19, // 18: sluice.facts.v1.Applied.duration:type_name -> google.protobuf.Duration
-	3,  // 19: sluice.facts.v1.ChangedObject.object:type_name -> sluice.facts.v1.ObjectReference
-	0,  // 20: sluice.facts.v1.ChangedObject.action:type_name -> sluice.facts.v1.ChangeAction
-	14, // 21: sluice.facts.v1.ApplyFailed.failed_objects:type_name -> sluice.facts.v1.FailedObject
-	3,  // 22: sluice.facts.v1.FailedObject.object:type_name -> sluice.facts.v1.ObjectReference
-	1,  // 23: sluice.facts.v1.HealthChanged.from:type_name -> sluice.facts.v1.Health
-	1,  // 24: sluice.facts.v1.HealthChanged.to:type_name -> sluice.facts.v1.Health
-	12, // 25: sluice.facts.v1.DriftRepaired.objects:type_name -> sluice.facts.v1.ChangedObject
-	3,  // 26: sluice.facts.v1.Pruned.objects:type_name -> sluice.facts.v1.ObjectReference
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	18, // 12: sluice.facts.v1.Fact.image_scanned:type_name -> sluice.facts.v1.ImageScanned
+	6,  // 13: sluice.facts.v1.SourceRevised.commit:type_name -> sluice.facts.v1.Commit
+	19, // 14: sluice.facts.v1.SourceRevised.detected_time:type_name -> google.protobuf.Timestamp
+	19, // 15: sluice.facts.v1.Commit.time:type_name -> google.protobuf.Timestamp
+	20, // 16: sluice.facts.v1.ManifestsRendered.duration:type_name -> google.protobuf.Duration
+	11, // 17: sluice.facts.v1.Applied.counts:type_name -> sluice.facts.v1.ApplyCounts
+	12, // 18: sluice.facts.v1.Applied.changed_objects:type_name -> sluice.facts.v1.ChangedObject
+	20, // 19: sluice.facts.v1.Applied.duration:type_name -> google.protobuf.Duration
+	3,  // 20: sluice.facts.v1.ChangedObject.object:type_name -> sluice.facts.v1.ObjectReference
+	0,  // 21: sluice.facts.v1.ChangedObject.action:type_name -> sluice.facts.v1.ChangeAction
+	14, // 22: sluice.facts.v1.ApplyFailed.failed_objects:type_name -> sluice.facts.v1.FailedObject
+	3,  // 23: sluice.facts.v1.FailedObject.object:type_name -> sluice.facts.v1.ObjectReference
+	1,  // 24: sluice.facts.v1.HealthChanged.from:type_name -> sluice.facts.v1.Health
+	1,  // 25: sluice.facts.v1.HealthChanged.to:type_name -> sluice.facts.v1.Health
+	12, // 26: sluice.facts.v1.DriftRepaired.objects:type_name -> sluice.facts.v1.ChangedObject
+	3,  // 27: sluice.facts.v1.Pruned.objects:type_name -> sluice.facts.v1.ObjectReference
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_sluice_facts_v1_facts_proto_init() }
@@ -1698,6 +1832,7 @@ func file_sluice_facts_v1_facts_proto_init() {
 		(*Fact_HealthChanged)(nil),
 		(*Fact_DriftRepaired)(nil),
 		(*Fact_Pruned)(nil),
+		(*Fact_ImageScanned)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1705,7 +1840,7 @@ func file_sluice_facts_v1_facts_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_facts_v1_facts_proto_rawDesc), len(file_sluice_facts_v1_facts_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
