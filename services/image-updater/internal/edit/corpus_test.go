@@ -32,6 +32,7 @@ type writer struct {
 	dash    int // of lists in maps
 	marked  int
 	anchors int
+	nested  int // block strings around this text
 }
 
 func newWriter(r *rand.Rand) *writer {
@@ -95,7 +96,7 @@ func (w *writer) entry(prefix string, indent, depth int) {
 		w.flow(prefix, indent)
 	case k == 6:
 		w.block(prefix, indent)
-	case k == 7 && depth > 0:
+	case k == 7 && depth > 0 && w.nested < maxInner:
 		w.inner(prefix, indent)
 	default:
 		w.scalar(prefix + w.pick(" ", "  ", "    "))
@@ -195,7 +196,7 @@ func (w *writer) block(prefix string, indent int) {
 func (w *writer) inner(prefix string, indent int) {
 	pad := strings.Repeat(" ", indent+1+w.IntN(4))
 	nested := newWriter(w.Rand)
-	nested.eol = "\n"
+	nested.eol, nested.nested = "\n", w.nested+1
 	nested.mapping(0, 1)
 	w.line(prefix + " " + w.pick("|", "|-", "|+"))
 	indented := func(text string) string {
@@ -231,7 +232,7 @@ func (w *writer) key(i int) string {
 }
 
 func (w *writer) plain() string {
-	return w.pick("x", "1.20", "true", "null", "~", "app:1", "a/b", "some words", "2024-01-01", "𝄞", "https://x.example/?a=b#c", "-1", "a#b")
+	return w.pick("x", "1.20", "true", "null", "~", "app:1", "a/b", "some words", "2024-01-01", "𝄞", "https://x.example/a=b#c", "-1", "a#b")
 }
 
 func (w *writer) quote(s string) string {
