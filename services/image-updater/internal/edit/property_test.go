@@ -2,9 +2,12 @@ package edit
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluice-cd/sluice/services/image-updater/internal/imageref"
 )
 
 // Every marked value of every file changes, and no other byte.
@@ -38,9 +41,11 @@ func TestOnlyValuesChange(t *testing.T) {
 // FuzzUpdate holds for any bytes: no panic, and an update that succeeds leaves
 // what stands outside the changed values alone.
 func FuzzUpdate(f *testing.F) {
-	for _, file := range corpus(40) {
-		f.Add(file.data)
+	for _, tt := range updateTests {
+		f.Add([]byte(tt.in))
 	}
+	f.Add([]byte("kind: Pod\nmetadata: {annotations: {fluxcd.io/automated: 'true'}}\nspec: {containers: [{name: a, image: x:v1}]}\n"))
+	f.Add([]byte("kind: HelmRelease\nspec:\n  values:\n    image: {repository: a, tag: b}\n    c: {image: d:e}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		got, err := Update("f.yaml", data, chosen)
 		if err != nil {
@@ -52,5 +57,26 @@ func FuzzUpdate(f *testing.F) {
 		if bytes.Count(got.Data, []byte("\n")) > bytes.Count(data, []byte("\n")) {
 			t.Fatal("lines were added")
 		}
+		setAll(t, data)
 	})
+}
+
+// setAll gives every container of the file another tag.
+func setAll(t *testing.T, data []byte) {
+	file, err := Parse("kustomization.yaml", data)
+	if err != nil {
+		return
+	}
+	workloads, _ := file.Workloads()
+	for _, w := range workloads {
+		for _, c := range w.Containers {
+			list, err := c.Set(imageref.Ref{Name: c.Image.Name, Tag: "v9.9", Digest: newDigest})
+			if err != nil {
+				continue
+			}
+			if _, err := file.Apply(list); errors.Is(err, ErrNotProven) {
+				t.Fatalf("%v\n%q", err, data)
+			}
+		}
+	}
 }
