@@ -15,6 +15,7 @@ const (
 	marksAlias      = "marks an alias; mark the value with the anchor"
 	marksKey        = "stands before a key: put it behind the value, on the same line"
 	marksEmpty      = "marks an empty value: write the present image there"
+	marksLines      = "marks a value of several lines, which is no image"
 	marksUnclear    = "stands where it cannot be told what it marks"
 )
 
@@ -56,6 +57,8 @@ func (f *File) target(i int) (int, string) {
 		return 0, marksAlias
 	case !f.hasText(i):
 		return 0, marksEmpty
+	case !isBlock(f.leaves[i].node) && lineEnd(f.data, f.leaves[i].span.start) < f.leaves[i].span.end:
+		return 0, marksLines
 	}
 	return i, ""
 }

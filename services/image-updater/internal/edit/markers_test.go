@@ -96,7 +96,7 @@ var updateTests = []updateTest{
 	{name: "template", in: "a: {{ .Values.x }} # {\"$imagepolicy\": \"ns:app:tag\"}\nb: }\n", problems: []string{"1 NotYAML"}},
 	{name: "missing space", in: "a: x# {\"$imagepolicy\": \"ns:app:tag\"}\n", problems: []string{"1 NotYAML"}},
 	{name: "tab before the comment", in: "a: x\t# {\"$imagepolicy\": \"ns:app:tag\"}\n", want: "a: v2.0.0\t# {\"$imagepolicy\": \"ns:app:tag\"}\n"},
-	{name: "value over two lines", in: "a: x\n  y # {\"$imagepolicy\": \"ns:app:tag\"}\n", want: "a: v2.0.0 # {\"$imagepolicy\": \"ns:app:tag\"}\n"},
+	{name: "value over two lines", in: "a: x\n  y # {\"$imagepolicy\": \"ns:app:tag\"}\n", problems: []string{"2 MisplacedMarker"}},
 	{name: "explicit key", in: "? a\n: x # {\"$imagepolicy\": \"ns:app:tag\"}\n", want: "? a\n: v2.0.0 # {\"$imagepolicy\": \"ns:app:tag\"}\n"},
 }
 
