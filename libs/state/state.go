@@ -15,6 +15,8 @@ const (
 	StageRender = "render" // manifest-renderer: a Kustomization's rendered set
 	StageApply  = "apply"  // applier: a Kustomization's objects in the cluster
 	StageScan   = "scan"   // registry-scanner: an ImageRepository's tags
+	StagePolicy = "policy" // image-updater: an ImagePolicy's chosen image
+	StageUpdate = "update" // image-updater: an ImageUpdateAutomation's commits
 )
 
 // Source is what git-watcher knows of a GitRepository.
@@ -96,6 +98,28 @@ type Scanned struct {
 	Requested      string    `json:"requested,omitempty"`
 	RequestedSince time.Time `json:"requestedSince,omitzero"`
 	// Told is the listing and the tags that were last published as a fact; Failed the failure that was last told.
+	Told   string `json:"told,omitempty"`
+	Failed string `json:"failed,omitempty"`
+}
+
+// Chosen is what image-updater's stage policy decided for an ImagePolicy.
+type Chosen struct {
+	UID        types.UID `json:"uid"`
+	Generation int64     `json:"generation"` // of the spec that decided
+	// Image is the canonical name, Tag and Digest what of it was chosen; Digest is empty where the policy reflects none. Image is empty as long as
+	// nothing was chosen.
+	Image  string `json:"image,omitempty"`
+	Tag    string `json:"tag,omitempty"`
+	Digest string `json:"digest,omitempty"`
+	// Before is the choice before this one, as name:tag@digest.
+	Before string `json:"before,omitempty"`
+	// Repository names the ImageRepository, Listing the digest of the listing that the choice was made from.
+	Repository types.NamespacedName `json:"repository"`
+	Listing    string               `json:"listing,omitempty"`
+	// Held says why no update may be made to this choice now, such as a listing that shrank; empty: none.
+	Held string    `json:"held,omitempty"`
+	At   time.Time `json:"at"`
+	// Told is the choice that was last published as a fact; Failed the failure that was last told.
 	Told   string `json:"told,omitempty"`
 	Failed string `json:"failed,omitempty"`
 }
