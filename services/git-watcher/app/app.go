@@ -15,9 +15,9 @@ import (
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
 	"github.com/sluice-cd/sluice/services/git-watcher/internal/config"
-	"github.com/sluice-cd/sluice/services/git-watcher/internal/git"
+	"github.com/sluice-cd/sluice/libs/git"
 	"github.com/sluice-cd/sluice/services/git-watcher/internal/handler"
-	"github.com/sluice-cd/sluice/services/git-watcher/internal/identity"
+	"github.com/sluice-cd/sluice/libs/git/identity"
 )
 
 // Config is what git-watcher can be told.

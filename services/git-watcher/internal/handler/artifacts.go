@@ -17,7 +17,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
-	"github.com/sluice-cd/sluice/services/git-watcher/internal/git"
+	"github.com/sluice-cd/sluice/libs/git"
 )
 
 const artifactSuffix = ".tar.gz"

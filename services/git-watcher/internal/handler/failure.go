@@ -7,8 +7,8 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/sluice-cd/sluice/services/git-watcher/internal/git"
-	"github.com/sluice-cd/sluice/services/git-watcher/internal/verify"
+	"github.com/sluice-cd/sluice/libs/git"
+	"github.com/sluice-cd/sluice/libs/git/verify"
 )
 
 // storageError is a failure of the artifact store, which is not git's.

@@ -19,8 +19,8 @@ import (
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
-	"github.com/sluice-cd/sluice/services/git-watcher/internal/git"
-	"github.com/sluice-cd/sluice/services/git-watcher/internal/identity"
+	"github.com/sluice-cd/sluice/libs/git"
+	"github.com/sluice-cd/sluice/libs/git/identity"
 )
 
 // Backoff of failing repositories: a mended password or a host that is back shows within two minutes.

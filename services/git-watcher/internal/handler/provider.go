@@ -9,8 +9,8 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
-	"github.com/sluice-cd/sluice/services/git-watcher/internal/git"
-	"github.com/sluice-cd/sluice/services/git-watcher/internal/identity"
+	"github.com/sluice-cd/sluice/libs/git"
+	"github.com/sluice-cd/sluice/libs/git/identity"
 )
 
 // identify gets the credentials that spec.provider asks for.

@@ -11,7 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/sluice-cd/sluice/services/git-watcher/internal/git"
+	"github.com/sluice-cd/sluice/libs/git"
 )
 
 // specError is a fault of the object's spec or of what it refers to.

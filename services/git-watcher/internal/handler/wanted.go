@@ -11,8 +11,8 @@ import (
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/sluice-cd/sluice/services/git-watcher/internal/git"
-	"github.com/sluice-cd/sluice/services/git-watcher/internal/verify"
+	"github.com/sluice-cd/sluice/libs/git"
+	"github.com/sluice-cd/sluice/libs/git/verify"
 )
 
 // wanted is what the spec asks for, with what it refers to read.

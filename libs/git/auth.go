@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/sluice-cd/sluice/services/git-watcher/internal/git/wire"
+	"github.com/sluice-cd/sluice/libs/git/wire"
 )
 
 // Auth holds credentials, and what tells the right server from a wrong one. It

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/sluice-cd/sluice/libs/gittest"
-	"github.com/sluice-cd/sluice/services/git-watcher/internal/git/wire"
+	"github.com/sluice-cd/sluice/libs/git/wire"
 )
 
 // Whoever asks for the same at the same time shares one list of refs and one

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sluice-cd/sluice/services/git-watcher/internal/git/wire"
+	"github.com/sluice-cd/sluice/libs/git/wire"
 )
 
 // gather is how long a listing waits for others that want the same.

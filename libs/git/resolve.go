@@ -10,7 +10,7 @@ import (
 
 	"github.com/Masterminds/semver/v3"
 
-	"github.com/sluice-cd/sluice/services/git-watcher/internal/git/wire"
+	"github.com/sluice-cd/sluice/libs/git/wire"
 )
 
 // Resolved is a source whose ref was looked up, with the conversation still

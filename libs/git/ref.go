@@ -8,7 +8,7 @@ import (
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"github.com/go-git/go-git/v5/plumbing"
 
-	"github.com/sluice-cd/sluice/services/git-watcher/internal/git/wire"
+	"github.com/sluice-cd/sluice/libs/git/wire"
 )
 
 const (
