@@ -16,6 +16,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/sluice-cd/sluice/libs/bus"
+	"github.com/sluice-cd/sluice/libs/imagecache"
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/seal"
 	"github.com/sluice-cd/sluice/libs/service"
@@ -23,6 +24,7 @@ import (
 	applier "github.com/sluice-cd/sluice/services/applier/app"
 	gitwatcher "github.com/sluice-cd/sluice/services/git-watcher/app"
 	renderer "github.com/sluice-cd/sluice/services/manifest-renderer/app"
+	scanner "github.com/sluice-cd/sluice/services/registry-scanner/app"
 	"github.com/sluice-cd/sluice/tools/internal/install"
 )
 
@@ -36,11 +38,12 @@ type Options struct {
 	Git    gitwatcher.Config
 	Render renderer.Config
 	Apply  applier.Config
+	Scan   scanner.Config
 }
 
 // DefaultOptions returns the settings for one machine.
 func DefaultOptions() *Options {
-	o := &Options{InstallCRDs: true, Git: gitwatcher.DefaultConfig(), Render: renderer.DefaultConfig(), Apply: applier.DefaultConfig()}
+	o := &Options{InstallCRDs: true, Git: gitwatcher.DefaultConfig(), Render: renderer.DefaultConfig(), Apply: applier.DefaultConfig(), Scan: scanner.DefaultConfig()}
 	o.Git.ArtifactAddr, o.Git.ArtifactURL = "127.0.0.1:0", ""
 	return o
 }
@@ -58,6 +61,7 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.MetricsAddr, "metrics-addr", "", "listen address of /metrics, /healthz and /readyz; empty for none")
 	f.StringVar(&o.Git.ArtifactAddr, "artifact-addr", o.Git.ArtifactAddr, "listen address for artifacts over HTTP; empty for none")
 	f.StringVar(&o.Git.ArtifactURL, "artifact-url", o.Git.ArtifactURL, "base URL under which others reach --artifact-addr; empty for the address itself")
+	o.Scan.AddRegistryFlags(f)
 	o.AddLogFlags(f)
 }
 
@@ -80,6 +84,12 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 		return err
 	}
 	defer server.Stop()
+	cache, opened, err := imagecache.StartEmbeddedIn(filepath.Join(o.DataDir, "keys"))
+	if err != nil {
+		return err
+	}
+	defer cache.Stop()
+	o.Scan.Redis = opened
 	env, closeEnv, err := connect(ctx, o, server)
 	if err != nil {
 		return ignoreEnd(ctx, err)
@@ -115,7 +125,7 @@ func connect(ctx context.Context, o *Options, server *bus.Embedded) (*service.En
 		return nil, nil, err
 	}
 	cluster, err := kube.Connect(kube.Options{
-		Kubeconfig: o.Kubeconfig, WatchLabelSelector: o.WatchLabelSelector, UserAgent: "sluice/" + version.Version, Sharers: 3, Log: log,
+		Kubeconfig: o.Kubeconfig, WatchLabelSelector: o.WatchLabelSelector, UserAgent: "sluice/" + version.Version, Sharers: 4, Log: log,
 	})
 	if err != nil {
 		conn.Close()
@@ -135,6 +145,7 @@ func runServices(ctx context.Context, o *Options, env *service.Env, out io.Write
 		"git-watcher":       func(ctx context.Context, e *service.Env) error { return gitwatcher.Run(ctx, e, o.Git) },
 		"manifest-renderer": func(ctx context.Context, e *service.Env) error { return renderer.Run(ctx, e, o.Render) },
 		"applier":           func(ctx context.Context, e *service.Env) error { return applier.Run(ctx, e, o.Apply) },
+		"registry-scanner":  func(ctx context.Context, e *service.Env) error { return scanner.Run(ctx, e, o.Scan) },
 	}
 	probes := &service.Probes{}
 	stopProbes, err := service.Serve(o.MetricsAddr, env.Registry, probes, env.Log)
