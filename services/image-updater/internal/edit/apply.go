@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sort"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -164,14 +165,12 @@ func (f *File) encodeBlock(l leaf, value string) (replaced, error) {
 	start := lineEnd(f.data, l.span.start)
 	body := f.data[start:l.span.end]
 	content := bytes.TrimSpace(body)
-	if len(content) == 0 || bytes.ContainsAny(content, " \t\r\n") || string(content) != trimBreaks(l.node.Value) {
+	if len(content) == 0 || bytes.ContainsAny(content, " \t\r\n") || string(content) != strings.Trim(l.node.Value, "\n") {
 		return replaced{}, f.invalid(l, "block string is not one line with one word")
 	}
 	at := start + bytes.Index(body, content)
 	return replaced{span{at, at + len(content)}, []byte(value)}, nil
 }
-
-func trimBreaks(s string) string { return string(bytes.TrimSpace([]byte(s))) }
 
 func (f *File) invalid(l leaf, why string) error {
 	line := 0

@@ -50,7 +50,7 @@ func fluxVisit(n *kyaml.Node, served map[string]bool) {
 // Whatever Flux would update is updated.
 func TestServesWhatFluxServes(t *testing.T) {
 	count := 0
-	for i, file := range corpus(1500) {
+	for i, file := range corpus(1000) {
 		f, err := Parse("f.yaml", file.data)
 		if err != nil {
 			t.Fatalf("file %d: %v\n%s", i, err, file.data)

@@ -78,7 +78,7 @@ func (p *Policy) compileMatch() error {
 			return err == nil && c.Check(v)
 		}
 	default:
-		return fmt.Errorf("filter of tags is %.100q; it must begin with glob:, regex: or semver:", p.spec.Match)
+		return fmt.Errorf("filter of tags is %.100q; it must begin with one of glob:, regex: and semver: to say its kind", p.spec.Match)
 	}
 	return nil
 }

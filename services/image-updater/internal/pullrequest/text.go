@@ -102,7 +102,7 @@ func body(d Draft, most int) string {
 
 // CheckBranch says why git would not take the name for a branch.
 func CheckBranch(name string) error {
-	bad := name == "" || len(name) > 240 || strings.HasPrefix(name, "-") || strings.HasPrefix(name, "/") || strings.HasSuffix(name, "/") ||
+	bad := name == "" || len(name) > 240 || strings.HasPrefix(name, "-") || strings.HasPrefix(name, "+") || strings.HasPrefix(name, "/") || strings.HasSuffix(name, "/") ||
 		strings.HasSuffix(name, ".") || strings.Contains(name, "..") || strings.Contains(name, "//") || strings.Contains(name, "@{") ||
 		name == "@" || name == "HEAD" || strings.HasPrefix(name, "refs/") || strings.ContainsAny(name, " ~^:?*[\\\"'`<>|&;$") || !utf8.ValidString(name)
 	for _, part := range strings.Split(name, "/") {
