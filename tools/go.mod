@@ -14,6 +14,7 @@ require (
 	github.com/sluice-cd/sluice/proto v0.0.0
 	github.com/sluice-cd/sluice/services/applier v0.0.0
 	github.com/sluice-cd/sluice/services/git-watcher v0.0.0
+	github.com/sluice-cd/sluice/services/image-updater v0.0.0
 	github.com/sluice-cd/sluice/services/manifest-renderer v0.0.0
 	github.com/sluice-cd/sluice/services/registry-scanner v0.0.0
 	github.com/spf13/cobra v1.10.2
@@ -249,6 +250,7 @@ replace (
 	github.com/sluice-cd/sluice/proto => ../proto
 	github.com/sluice-cd/sluice/services/applier => ../services/applier
 	github.com/sluice-cd/sluice/services/git-watcher => ../services/git-watcher
+	github.com/sluice-cd/sluice/services/image-updater => ../services/image-updater
 	github.com/sluice-cd/sluice/services/manifest-renderer => ../services/manifest-renderer
 	github.com/sluice-cd/sluice/services/registry-scanner => ../services/registry-scanner
 )

@@ -25,6 +25,9 @@ const (
 	FactDriftRepaired     = "drift-repaired"
 	FactPruned            = "pruned"
 	FactImageScanned      = "image-scanned"
+	FactImageSelected     = "image-selected"
+	FactImageUpdated      = "image-updated"
+	FactUpdateHeld        = "update-held"
 )
 
 // FactKind is the subject token of a fact; empty for a kind that this program does not know.
@@ -50,6 +53,12 @@ func FactKind(f *factsv1.Fact) string {
 		return FactPruned
 	case *factsv1.Fact_ImageScanned:
 		return FactImageScanned
+	case *factsv1.Fact_ImageSelected:
+		return FactImageSelected
+	case *factsv1.Fact_ImageUpdated:
+		return FactImageUpdated
+	case *factsv1.Fact_UpdateHeld:
+		return FactUpdateHeld
 	}
 	return ""
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/sluice-cd/sluice/libs/metric"
 )
 
 // ErrUnavailable says that Redis does not answer: what is in it is unknown, not absent.
@@ -51,22 +53,22 @@ func newCache(client redis.UniversalClient, key []byte, log *slog.Logger, regist
 	if err != nil {
 		return nil, err
 	}
-	c := &Cache{
-		redis: client, codec: codec, log: log, hosts: &hostLabels{known: map[string]bool{}},
-		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sluice_imagecache_rejected_total", Help: "Values in Redis that were not written with our key, or are damaged, by kind.",
-		}, []string{"kind"}),
-		deferred: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sluice_registry_deferred_total", Help: "Requests to registries that had to come back later, by host.",
-		}, []string{"host"}),
-		blocked: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "sluice_registry_blocked_until_timestamp_seconds", Help: "Until when a registry asked for no more requests, by host and class of requests; class all for any.",
-		}, []string{"host", "class"}),
+	c := &Cache{redis: client, codec: codec, log: log, hosts: &hostLabels{known: map[string]bool{}}}
+	if c.rejected, err = metric.Shared(registry, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "sluice_imagecache_rejected_total", Help: "Values in Redis that were not written with our key, or are damaged, by kind.",
+	}, []string{"kind"})); err != nil {
+		return nil, err
 	}
-	for _, m := range []prometheus.Collector{c.rejected, c.deferred, c.blocked} {
-		if err := registry.Register(m); err != nil {
-			return nil, fmt.Errorf("register metrics: %w", err)
-		}
+	if c.deferred, err = metric.Shared(registry, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "sluice_registry_deferred_total", Help: "Requests to registries that had to come back later, by host.",
+	}, []string{"host"})); err != nil {
+		return nil, err
+	}
+	c.blocked, err = metric.Shared(registry, prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "sluice_registry_blocked_until_timestamp_seconds", Help: "Until when a registry asked for no more requests, by host and class of requests; class all for any.",
+	}, []string{"host", "class"}))
+	if err != nil {
+		return nil, err
 	}
 	return c, nil
 }

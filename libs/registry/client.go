@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-cd/sluice/libs/metric"
 )
 
 // Budget is how many requests each host may get.
@@ -69,7 +71,8 @@ func New(o Options) (*Client, error) {
 		}, []string{"host", "class", "outcome"}),
 	}
 	if o.Registry != nil {
-		if err := o.Registry.Register(c.requests); err != nil {
+		var err error
+		if c.requests, err = metric.Shared(o.Registry, c.requests); err != nil {
 			return nil, err
 		}
 	}

@@ -106,20 +106,54 @@ type Scanned struct {
 type Chosen struct {
 	UID        types.UID `json:"uid"`
 	Generation int64     `json:"generation"` // of the spec that decided
-	// Image is the canonical name, Tag and Digest what of it was chosen; Digest is empty where the policy reflects none. Image is empty as long as
-	// nothing was chosen.
+	// Image is the canonical name, Name the one that the ImageRepository writes, which is the one for manifests; Tag and Digest are what
+	// of it was chosen. Digest is empty where the policy reflects none. All are empty as long as nothing was chosen.
 	Image  string `json:"image,omitempty"`
+	Name   string `json:"name,omitempty"`
 	Tag    string `json:"tag,omitempty"`
 	Digest string `json:"digest,omitempty"`
+	// Created is when the chosen image was built; zero where the policy does not ask for it.
+	Created time.Time `json:"created,omitzero"`
 	// Before is the choice before this one, as name:tag@digest.
 	Before string `json:"before,omitempty"`
 	// Repository names the ImageRepository, Listing the digest of the listing that the choice was made from.
 	Repository types.NamespacedName `json:"repository"`
 	Listing    string               `json:"listing,omitempty"`
-	// Held says why no update may be made to this choice now, such as a listing that shrank; empty: none.
-	Held string    `json:"held,omitempty"`
-	At   time.Time `json:"at"`
+	// Credential names, in the cache, the credential that the listing is for.
+	Credential string `json:"credential,omitempty"`
+	// Held says why no update may be made to this choice now, such as a listing that shrank; empty: none. HeldReason says it in one word.
+	Held       string    `json:"held,omitempty"`
+	HeldReason string    `json:"heldReason,omitempty"`
+	At         time.Time `json:"at"` // when the choice was made
+	// Decision says of how many tags it was made and why others were not chosen.
+	Decision *Decision `json:"decision,omitempty"`
 	// Told is the choice that was last published as a fact; Failed the failure that was last told.
 	Told   string `json:"told,omitempty"`
 	Failed string `json:"failed,omitempty"`
+}
+
+// Ref is the choice as it stands in a manifest, name:tag or name:tag@digest; empty as long as nothing was chosen.
+func (c *Chosen) Ref() string {
+	switch {
+	case c.Name == "":
+		return ""
+	case c.Digest == "":
+		return c.Name + ":" + c.Tag
+	}
+	return c.Name + ":" + c.Tag + "@" + c.Digest
+}
+
+// Decision is why an ImagePolicy did not choose other tags.
+type Decision struct {
+	Considered int            `json:"considered"`       // tags there were
+	Counts     map[string]int `json:"counts,omitempty"` // rejected tags, by reason
+	// Rejected are the first of them, best first.
+	Rejected []Rejection `json:"rejected,omitempty"`
+}
+
+// Rejection is a tag that was not chosen.
+type Rejection struct {
+	Tag    string    `json:"tag"`
+	Reason string    `json:"reason"`
+	Until  time.Time `json:"until,omitzero"` // when the reason ends by itself; zero: it does not
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/version"
 	applier "github.com/sluice-cd/sluice/services/applier/app"
 	gitwatcher "github.com/sluice-cd/sluice/services/git-watcher/app"
+	updater "github.com/sluice-cd/sluice/services/image-updater/app"
 	renderer "github.com/sluice-cd/sluice/services/manifest-renderer/app"
 	scanner "github.com/sluice-cd/sluice/services/registry-scanner/app"
 	"github.com/sluice-cd/sluice/tools/internal/install"
@@ -39,11 +40,15 @@ type Options struct {
 	Render renderer.Config
 	Apply  applier.Config
 	Scan   scanner.Config
+	Update updater.Config
 }
 
 // DefaultOptions returns the settings for one machine.
 func DefaultOptions() *Options {
-	o := &Options{InstallCRDs: true, Git: gitwatcher.DefaultConfig(), Render: renderer.DefaultConfig(), Apply: applier.DefaultConfig(), Scan: scanner.DefaultConfig()}
+	o := &Options{
+		InstallCRDs: true, Git: gitwatcher.DefaultConfig(), Render: renderer.DefaultConfig(), Apply: applier.DefaultConfig(),
+		Scan: scanner.DefaultConfig(), Update: updater.DefaultConfig(),
+	}
 	o.Git.ArtifactAddr, o.Git.ArtifactURL = "127.0.0.1:0", ""
 	return o
 }
@@ -62,6 +67,7 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Git.ArtifactAddr, "artifact-addr", o.Git.ArtifactAddr, "listen address for artifacts over HTTP; empty for none")
 	f.StringVar(&o.Git.ArtifactURL, "artifact-url", o.Git.ArtifactURL, "base URL under which others reach --artifact-addr; empty for the address itself")
 	o.Scan.AddRegistryFlags(f)
+	o.Update.AddUpdateFlags(f)
 	o.AddLogFlags(f)
 }
 
@@ -89,7 +95,8 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 		return err
 	}
 	defer cache.Stop()
-	o.Scan.Redis = opened
+	o.Scan.Redis, o.Update.Redis = opened, opened
+	o.Update.Rate, o.Update.TokenHosts, o.Update.ObjectIdentities = o.Scan.Rate, o.Scan.TokenHosts, o.Scan.ObjectIdentities
 	env, closeEnv, err := connect(ctx, o, server)
 	if err != nil {
 		return ignoreEnd(ctx, err)
@@ -125,7 +132,7 @@ func connect(ctx context.Context, o *Options, server *bus.Embedded) (*service.En
 		return nil, nil, err
 	}
 	cluster, err := kube.Connect(kube.Options{
-		Kubeconfig: o.Kubeconfig, WatchLabelSelector: o.WatchLabelSelector, UserAgent: "sluice/" + version.Version, Sharers: 4, Log: log,
+		Kubeconfig: o.Kubeconfig, WatchLabelSelector: o.WatchLabelSelector, UserAgent: "sluice/" + version.Version, Sharers: 5, Log: log,
 	})
 	if err != nil {
 		conn.Close()
@@ -146,6 +153,7 @@ func runServices(ctx context.Context, o *Options, env *service.Env, out io.Write
 		"manifest-renderer": func(ctx context.Context, e *service.Env) error { return renderer.Run(ctx, e, o.Render) },
 		"applier":           func(ctx context.Context, e *service.Env) error { return applier.Run(ctx, e, o.Apply) },
 		"registry-scanner":  func(ctx context.Context, e *service.Env) error { return scanner.Run(ctx, e, o.Scan) },
+		"image-updater":     func(ctx context.Context, e *service.Env) error { return updater.Run(ctx, e, o.Update) },
 	}
 	probes := &service.Probes{}
 	stopProbes, err := service.Serve(o.MetricsAddr, env.Registry, probes, env.Log)
