@@ -144,7 +144,7 @@ func (s *scanner) rolledBack(ctx context.Context, c *choice, m edit.Marker) (*he
 		isHeld = false
 	}
 	if !isHeld {
-		if s.known.Written[name].Ref != c.ref.String() {
+		if s.known.Written[name].Ref != c.ref.String() && !s.known.Lost {
 			return nil, nil // never written before, so nobody can have set it back
 		}
 		found, err := s.reverted(ctx, c, m)
@@ -154,11 +154,7 @@ func (s *scanner) rolledBack(ctx context.Context, c *choice, m edit.Marker) (*he
 		before = *found
 		s.known.Holds[name] = before
 	}
-	by := "somebody"
-	if before.By != "" {
-		by = fmt.Sprintf("%s in commit %.7s", before.By, before.Commit)
-	}
-	return c.hold(reasonRolledBack, fmt.Sprintf("%s was set back to %s by %s; a newer version will be written", before.Ref, before.Now, by)), nil
+	return c.hold(reasonRolledBack, before.String()), nil
 }
 
 // above says whether the choice is newer than the version that is held.

@@ -71,11 +71,11 @@ func (r *record) conclude(all *choices, result *outcome) {
 		}
 	}
 	for name := range r.Holds {
-		if !all.known[name] {
+		if !all.known[name] && !isHeld[name] {
 			delete(r.Holds, name)
 		}
 	}
-	r.Done, r.Waiting = all.digest(), waiting{}
+	r.Done, r.Waiting, r.Lost = all.digest(), waiting{}, false
 }
 
 // markReady says in conditions what came of the run, and returns the message where not all of it is well.
@@ -119,6 +119,9 @@ func heldMessage(list []held) string {
 
 // String is the hold in one line.
 func (h held) String() string {
+	if strings.Contains(h.Policy, "/") { // a container of a workload, without policy
+		return fmt.Sprintf("%s (%s): %s", h.Policy, h.Present, h.Message)
+	}
 	return fmt.Sprintf("policy %s at %s (%s): %s", h.Policy, h.Place, h.Present, h.Message)
 }
 
@@ -209,7 +212,7 @@ func heldFact(auto *automationv1.ImageUpdateAutomation, h held) *factsv1.Fact {
 }
 
 func policyReference(auto *automationv1.ImageUpdateAutomation, name string) *factsv1.ObjectReference {
-	if name == "" {
+	if name == "" || strings.Contains(name, "/") {
 		return nil
 	}
 	return &factsv1.ObjectReference{ApiVersion: imagev1.GroupVersion.String(), Kind: imagev1.ImagePolicyKind, Namespace: auto.Namespace, Name: name}

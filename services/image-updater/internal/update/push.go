@@ -35,6 +35,8 @@ type job struct {
 	target  *target
 	choices *choices
 	known   *record
+	// verdicts are those about images of annotated workloads.
+	verdicts map[wanted]*verdict
 }
 
 // outcome is what a run came to.
@@ -75,7 +77,7 @@ func (j *job) once(ctx context.Context) (*outcome, error) {
 	if err != nil {
 		return nil, fmt.Errorf("failed to checkout source: %w", err)
 	}
-	s := &scanner{updater: j.updater, namespace: j.auto.Namespace, head: onto, choices: j.choices, known: j.known}
+	s := j.scanner(onto)
 	if err := s.scan(ctx, j.target.path); err != nil {
 		return nil, &editError{fmt.Errorf("failed to apply policies: %w", err)}
 	}
@@ -170,6 +172,9 @@ func (j *job) note(ctx context.Context, made *branch.Commit, text string, result
 		if one := j.choices.taken[c.Policy.Name]; one != nil {
 			j.known.Written[c.Policy.Name] = written{one.ref.String(), j.known.Written[c.Policy.Name].Rule}
 		}
+	}
+	for _, w := range result.writing {
+		j.known.Written[w.key] = written{Ref: w.ref}
 	}
 	if err := j.run.Save(ctx, j.known); err != nil {
 		return err

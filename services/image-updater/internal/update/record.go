@@ -25,6 +25,8 @@ type record struct {
 	// Failed is the failure, HeldTold what is held, that was last told.
 	Failed   string `json:"failed,omitempty"`
 	HeldTold string `json:"heldTold,omitempty"`
+	// Lost says that the bus lost what was written, so that history is asked about every change.
+	Lost bool `json:"lost,omitempty"`
 	// Closed are, by group, pull requests that were closed without a merge, and what they would have changed.
 	Closed map[string]string `json:"closed,omitempty"`
 }
@@ -92,7 +94,7 @@ func loadRecord(run *stage.Run, auto *automationv1.ImageUpdateAutomation) (*reco
 
 // recall finds in the object what the bus does not know.
 func recall(auto *automationv1.ImageUpdateAutomation) *record {
-	r := &record{UID: auto.UID, Written: map[string]written{}}
+	r := &record{UID: auto.UID, Written: map[string]written{}, Lost: auto.Status.LastPushCommit != ""}
 	for name, ref := range auto.Status.ObservedPolicies {
 		r.Written[name] = written{Ref: ref.String()}
 	}

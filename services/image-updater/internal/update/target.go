@@ -88,6 +88,9 @@ func (u *updater) target(ctx context.Context, auto *automationv1.ImageUpdateAuto
 // repository reads the GitRepository that the automation names.
 func (u *updater) repository(ctx context.Context, auto *automationv1.ImageUpdateAutomation) (*sourcev1.GitRepository, error) {
 	ref, key := auto.Spec.SourceRef, sourceOf(auto)
+	if err := checkStrategy(auto); err != nil {
+		return nil, err
+	}
 	switch strategy := auto.Spec.Update; {
 	case strategy != nil && strategy.Strategy != "" && strategy.Strategy != automationv1.UpdateStrategySetters:
 		return nil, &specError{automationv1.InvalidUpdateStrategyReason, true, fmt.Errorf("unknown update strategy '%s'", strategy.Strategy)}

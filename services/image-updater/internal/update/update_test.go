@@ -342,7 +342,7 @@ func TestSelectorAndSuspend(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := p.DeepCopy()
-	p.Labels = map[string]string{"team": "a"}
+	p.Labels["team"] = "a"
 	if err := w.client.Patch(t.Context(), p, client.MergeFrom(before)); err != nil {
 		t.Fatal(err)
 	}

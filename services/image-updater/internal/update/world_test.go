@@ -46,6 +46,9 @@ func TestMain(m *testing.M) {
 	os.Exit(controlplanetest.Run(m, controlplane.Options{}, func(c *controlplane.ControlPlane) { cluster = c }))
 }
 
+// worldLabel keeps the tests, which share an API server, from working on each other's objects.
+const worldLabel = "world"
+
 // world is a stage update with everything around it. The stage policy is played: a test says what was chosen.
 type world struct {
 	testing.TB
@@ -141,7 +144,7 @@ func (w *world) installDefinitions() {
 func (w *world) start(change ...func(*Config)) {
 	w.Helper()
 	log := bustest.Logger(w.TB)
-	kc, err := kube.Connect(kube.Options{Kubeconfig: cluster.Kubeconfig(), UserAgent: "test", Log: log})
+	kc, err := kube.Connect(kube.Options{Kubeconfig: cluster.Kubeconfig(), UserAgent: "test", Log: log, WatchLabelSelector: worldLabel + "=" + w.namespace})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -183,6 +186,7 @@ func (w *world) key(name string) types.NamespacedName {
 func (w *world) create(object client.Object) {
 	w.Helper()
 	object.SetNamespace(w.namespace)
+	object.SetLabels(map[string]string{worldLabel: w.namespace})
 	if err := w.client.Create(w.Context(), object); err != nil {
 		w.Fatal(err)
 	}
