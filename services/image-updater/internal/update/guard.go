@@ -49,7 +49,7 @@ func (s *scanner) decide(ctx context.Context, name string, data []byte) (map[gro
 	decisions := map[group]*held{}
 	for _, m := range markers {
 		c := s.choices.taken[m.Policy.Name]
-		if m.Policy.Namespace != s.namespace || c == nil || c.ref.Name == "" || decisions[groupOf(m)] != nil {
+		if m.Policy.Namespace != s.namespace || c == nil || c.ref.Name == "" || decisions[groupOf(m)] != nil || !s.mine(m.Policy.Name, m.File) {
 			continue
 		}
 		want, err := m.Want(c.ref)

@@ -19,6 +19,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/stage"
 	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
+	"github.com/sluice-cd/sluice/services/image-updater/internal/pullrequest"
 )
 
 // heldCondition is the condition that says what is left as it is though a policy chose another image.
@@ -164,13 +165,10 @@ func (u *updater) keepHolds(ctx context.Context, run *stage.Run, auto *automatio
 
 // tell publishes a commit that was pushed, once, and what is held, when it is another than before.
 func (u *updater) tell(ctx context.Context, run *stage.Run, auto *automationv1.ImageUpdateAutomation, known *record, result *outcome) error {
-	if result.recalled && !known.Pushed.Concluded {
-		p := known.Pushed
-		if err := run.Tell(ctx, updated(auto, p)); err != nil {
+	if result.recalled {
+		if err := u.tellPushed(ctx, run, auto, known.Pushed, ""); err != nil {
 			return err
 		}
-		u.Events.Normal(auto, p.Branch+"@sha1:"+p.Commit, meta.SucceededReason, fmt.Sprintf("pushed commit '%.7s' to branch '%s'\n%s", p.Commit, p.Branch, p.Message))
-		p.Concluded, p.Message, p.Changes = true, "", nil
 	}
 	told := heldMessage(result.held)
 	if told == known.HeldTold {
@@ -191,8 +189,25 @@ func (u *updater) tell(ctx context.Context, run *stage.Run, auto *automationv1.I
 	return nil
 }
 
-func updated(auto *automationv1.ImageUpdateAutomation, p *pushed) *factsv1.Fact {
-	f := &factsv1.ImageUpdated{Branch: p.Branch, Commit: p.Commit, ChangeCount: int32(p.Count)}
+// tellPushed tells of a commit, once.
+func (u *updater) tellPushed(ctx context.Context, run *stage.Run, auto *automationv1.ImageUpdateAutomation, p *pushed, request string) error {
+	if p.Concluded {
+		return nil
+	}
+	if err := run.Tell(ctx, updated(auto, p, request)); err != nil {
+		return err
+	}
+	text := fmt.Sprintf("pushed commit '%.7s' to branch '%s'\n%s", p.Commit, p.Branch, p.Message)
+	if request != "" {
+		text = fmt.Sprintf("pushed commit '%.7s' to branch '%s', pull request %s\n%s", p.Commit, p.Branch, request, p.Message)
+	}
+	u.Events.Normal(auto, p.Branch+"@sha1:"+p.Commit, meta.SucceededReason, text)
+	p.Concluded, p.Message, p.Changes = true, "", nil
+	return nil
+}
+
+func updated(auto *automationv1.ImageUpdateAutomation, p *pushed, request string) *factsv1.Fact {
+	f := &factsv1.ImageUpdated{PullRequestUrl: request, Url: p.URL, Branch: p.Branch, Commit: p.Commit, ChangeCount: int32(p.Count)}
 	for _, c := range p.Changes {
 		f.Changes = append(f.Changes, &factsv1.ImageChange{Policy: policyReference(auto, c.Policy), Path: c.Path, OldValue: c.Old, NewValue: c.New})
 	}
@@ -246,6 +261,10 @@ func (u *updater) failed(ctx context.Context, run *stage.Run, auto *automationv1
 	}
 	if stalled {
 		failure = stage.Stall(failure)
+	}
+	var limit *pullrequest.RateLimitError
+	if errors.As(failure, &limit) {
+		failure = stage.After(max(time.Until(limit.Until), time.Second), failure)
 	}
 	return stage.Result{}, errors.Join(run.Keep(known), failure)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"time"
 
 	automationv1 "github.com/fluxcd/image-automation-controller/api/v1"
@@ -37,6 +38,8 @@ type job struct {
 	known   *record
 	// verdicts are those about images of annotated workloads.
 	verdicts map[wanted]*verdict
+	// group restricts the run to the changes of one pull request.
+	group *string
 }
 
 // outcome is what a run came to.
@@ -164,7 +167,7 @@ func (j *job) message(ctx context.Context, result *outcome) (string, error) {
 // note writes down, before the push, what is about to be pushed: so that whoever goes on after this process ended knows it, and so that what
 // somebody sets back right after it is known to have been written.
 func (j *job) note(ctx context.Context, made *branch.Commit, text string, result *outcome) error {
-	j.known.Pushed = &pushed{Commit: made.Hash, Branch: j.target.push, Message: text, Count: len(result.changes)}
+	j.known.Pushed = &pushed{Commit: made.Hash, URL: display(j.target.source.URL), Branch: j.target.push, Message: text, Count: len(result.changes)}
 	for _, c := range result.changes[:min(len(result.changes), maxNoted)] {
 		j.known.Pushed.Changes = append(j.known.Pushed.Changes, change{Policy: c.Policy.Name, Path: c.File, Old: c.Value, New: c.New})
 	}
@@ -186,6 +189,16 @@ func (j *job) note(ctx context.Context, made *branch.Commit, text string, result
 		return err
 	}
 	return nil
+}
+
+// display is an address without what may be secret in it.
+func display(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u.String()
 }
 
 // editError is a failure that is not git's.

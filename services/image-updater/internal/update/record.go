@@ -27,8 +27,6 @@ type record struct {
 	HeldTold string `json:"heldTold,omitempty"`
 	// Lost says that the bus lost what was written, so that history is asked about every change.
 	Lost bool `json:"lost,omitempty"`
-	// Closed are, by group, pull requests that were closed without a merge, and what they would have changed.
-	Closed map[string]string `json:"closed,omitempty"`
 }
 
 // written is a choice that was taken, under the rule of its policy at that time.
@@ -57,6 +55,7 @@ type waiting struct {
 // pushed is a commit.
 type pushed struct {
 	Commit    string   `json:"commit"`
+	URL       string   `json:"url"` // of the repository, without anything secret
 	Branch    string   `json:"branch"`
 	Message   string   `json:"message"`
 	Changes   []change `json:"changes,omitempty"` // the first of them

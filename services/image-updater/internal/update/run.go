@@ -118,5 +118,8 @@ func (j *job) alone(ctx context.Context) (*outcome, error) {
 	}
 	defer shared.Release(ctx)
 	j.shared = shared
+	if j.target.requests != nil {
+		return j.request(ctx)
+	}
 	return j.push(ctx)
 }

@@ -38,11 +38,17 @@ type scanner struct {
 	known     *record
 	verdicts  map[wanted]*verdict // by annotation
 	byNotes   bool
+	mine      func(policy, file string) bool // whether a change is of the group that the run is about
 	found     edits
 }
 
 func (j *job) scanner(head *branch.Head) *scanner {
+	mine := func(string, string) bool { return true }
+	if j.group != nil {
+		mine = func(policy, file string) bool { return j.target.requests.group(policy, file) == *j.group }
+	}
 	return &scanner{
+		mine:    mine,
 		updater: j.updater, namespace: j.auto.Namespace, head: head, choices: j.choices, known: j.known, verdicts: j.verdicts, byNotes: byWorkloads(j.auto),
 		found: edits{files: map[string][]byte{}},
 	}
@@ -120,7 +126,7 @@ func (s *scanner) choose(m edit.Marker, decisions map[group]*held) (imageref.Ref
 	switch {
 	case c == nil && !s.choices.known[m.Policy.Name]:
 		return imageref.Ref{}, edit.ErrUnknownPolicy
-	case c == nil || c.ref.Name == "" || decisions[groupOf(m)] != nil:
+	case c == nil || c.ref.Name == "" || decisions[groupOf(m)] != nil || !s.mine(m.Policy.Name, m.File):
 		return imageref.Ref{}, edit.ErrLeave
 	}
 	return c.ref, nil

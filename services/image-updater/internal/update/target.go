@@ -49,6 +49,7 @@ type target struct {
 	template *message.Template
 	values   map[string]string
 	timeout  time.Duration // of one attempt
+	requests *requests     // nil where commits go through none
 }
 
 // lockName is that of the lock which all have in common who push to the branch.
@@ -80,6 +81,9 @@ func (u *updater) target(ctx context.Context, auto *automationv1.ImageUpdateAuto
 		t.source.Ref = git.RefFrom(&spec.Checkout.Reference)
 	}
 	if err := t.destination(spec.Push); err != nil {
+		return nil, err
+	}
+	if t.requests, err = u.requestsOf(ctx, auto, t); err != nil {
 		return nil, err
 	}
 	return t, u.signWith(ctx, auto, t)

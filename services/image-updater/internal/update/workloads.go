@@ -129,7 +129,7 @@ func (s *scanner) workloads(ctx context.Context, name string, data []byte) error
 	var replacements []edit.Replacement
 	for _, w := range list {
 		for _, c := range w.Containers {
-			if !w.Automated || w.Ignored {
+			if !w.Automated || w.Ignored || !s.mine("", w.File) {
 				continue
 			}
 			more, err := s.container(ctx, w, c)
