@@ -22,8 +22,11 @@ func TestAllServesWhatFluxServes(t *testing.T) {
 		}
 	}
 	want := map[string]string{
-		"gitrepositories.source.toolkit.fluxcd.io":   "v1",
-		"kustomizations.kustomize.toolkit.fluxcd.io": "v1",
+		"gitrepositories.source.toolkit.fluxcd.io":       "v1",
+		"kustomizations.kustomize.toolkit.fluxcd.io":     "v1",
+		"imagepolicies.image.toolkit.fluxcd.io":          "v1",
+		"imagerepositories.image.toolkit.fluxcd.io":      "v1",
+		"imageupdateautomations.image.toolkit.fluxcd.io": "v1",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("served and stored versions (-want +got):\n%s", diff)

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	automationv1 "github.com/fluxcd/image-automation-controller/api/v1"
+	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"sigs.k8s.io/yaml"
@@ -64,14 +66,17 @@ func parseExample(t *testing.T, file, text string) example {
 // TestGoTypesReadTheExamples holds the Go types that the services use against
 // the same manifests as the schema.
 func TestGoTypesReadTheExamples(t *testing.T) {
-	for _, e := range examples(t, "gitrepository") {
-		if err := yaml.UnmarshalStrict([]byte(e.text), &sourcev1.GitRepository{}); err != nil {
-			t.Errorf("%s: %v", e.name, err)
-		}
-	}
-	for _, e := range examples(t, "kustomization") {
-		if err := yaml.UnmarshalStrict([]byte(e.text), &kustomizev1.Kustomization{}); err != nil {
-			t.Errorf("%s: %v", e.name, err)
+	for dir, object := range map[string]func() any{
+		"gitrepository":         func() any { return &sourcev1.GitRepository{} },
+		"kustomization":         func() any { return &kustomizev1.Kustomization{} },
+		"imagerepository":       func() any { return &imagev1.ImageRepository{} },
+		"imagepolicy":           func() any { return &imagev1.ImagePolicy{} },
+		"imageupdateautomation": func() any { return &automationv1.ImageUpdateAutomation{} },
+	} {
+		for _, e := range examples(t, dir) {
+			if err := yaml.UnmarshalStrict([]byte(e.text), object()); err != nil {
+				t.Errorf("%s: %v", e.name, err)
+			}
 		}
 	}
 }

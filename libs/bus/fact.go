@@ -24,6 +24,10 @@ const (
 	FactHealthChanged     = "health-changed"
 	FactDriftRepaired     = "drift-repaired"
 	FactPruned            = "pruned"
+	FactImageScanned      = "image-scanned"
+	FactImageSelected     = "image-selected"
+	FactImageUpdated      = "image-updated"
+	FactUpdateHeld        = "update-held"
 )
 
 // FactKind is the subject token of a fact; empty for a kind that this program does not know.
@@ -47,6 +51,14 @@ func FactKind(f *factsv1.Fact) string {
 		return FactDriftRepaired
 	case *factsv1.Fact_Pruned:
 		return FactPruned
+	case *factsv1.Fact_ImageScanned:
+		return FactImageScanned
+	case *factsv1.Fact_ImageSelected:
+		return FactImageSelected
+	case *factsv1.Fact_ImageUpdated:
+		return FactImageUpdated
+	case *factsv1.Fact_UpdateHeld:
+		return FactUpdateHeld
 	}
 	return ""
 }

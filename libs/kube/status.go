@@ -58,3 +58,8 @@ func (c *Cluster) patchMeta(ctx context.Context, before, obj client.Object, doin
 
 // IsConflict says whether err is the refusal of a write to an object that somebody else changed meanwhile.
 func IsConflict(err error) bool { return apierrors.IsConflict(err) }
+
+// IsMissingOrForbidden says whether err is the answer that an object is not there or may not be read, rather than none.
+func IsMissingOrForbidden(err error) bool {
+	return apierrors.IsNotFound(err) || apierrors.IsForbidden(err)
+}

@@ -14,6 +14,9 @@ const (
 	StageGit    = "git"    // git-watcher: a GitRepository's artifact
 	StageRender = "render" // manifest-renderer: a Kustomization's rendered set
 	StageApply  = "apply"  // applier: a Kustomization's objects in the cluster
+	StageScan   = "scan"   // registry-scanner: an ImageRepository's tags
+	StagePolicy = "policy" // image-updater: an ImagePolicy's chosen image
+	StageUpdate = "update" // image-updater: an ImageUpdateAutomation's commits
 )
 
 // Source is what git-watcher knows of a GitRepository.
@@ -67,3 +70,92 @@ type Rendered struct {
 
 // OK says whether the render succeeded.
 func (r *Rendered) OK() bool { return r.Reason == "" }
+
+// Scanned is what registry-scanner knows of an ImageRepository. The tags themselves are in the image cache, under Image and Credential;
+// they count only where the listing there has the digest that is named here.
+type Scanned struct {
+	UID        types.UID `json:"uid"`
+	Generation int64     `json:"generation"` // of the spec that was scanned
+	Image      string    `json:"image"`      // canonical name
+	// Credential names the credential in the cache; a keyed digest.
+	Credential string `json:"credential,omitempty"`
+	// Listing is the digest of the listing in the cache; empty as long as nothing was scanned.
+	Listing string `json:"listing,omitempty"`
+	// Exclusions are the regular expressions of tags that do not count.
+	Exclusions []string `json:"exclusions,omitempty"`
+
+	Tags     int `json:"tags"`               // after the exclusions
+	Total    int `json:"total"`              // before them
+	Previous int `json:"previous,omitempty"` // total of the listing before
+	Vanished int `json:"vanished,omitempty"` // tags that were there in the last week and are gone
+	// Complete says that the registry was asked to its last page, Shrunk that more than a third of the tags are gone.
+	Complete bool `json:"complete,omitempty"`
+	Shrunk   bool `json:"shrunk,omitempty"`
+	// Revision is a digest of the tags that count, as in the object's status.
+	Revision  string    `json:"revision,omitempty"`
+	ScannedAt time.Time `json:"scannedAt,omitzero"`
+
+	// Requested is the value of the annotation reconcile.fluxcd.io/requestedAt that was last seen, and RequestedSince when it was first
+	// seen: a scan that began later answers it.
+	Requested      string    `json:"requested,omitempty"`
+	RequestedSince time.Time `json:"requestedSince,omitzero"`
+	// Told is the listing and the tags that were last published as a fact; Failed the failure that was last told.
+	Told   string `json:"told,omitempty"`
+	Failed string `json:"failed,omitempty"`
+}
+
+// Chosen is what image-updater's stage policy decided for an ImagePolicy.
+type Chosen struct {
+	UID        types.UID `json:"uid"`
+	Generation int64     `json:"generation"` // of the spec that decided
+	// Image is the canonical name, Name the one that the ImageRepository writes, which is the one for manifests; Tag and Digest are what
+	// of it was chosen. Digest is empty where the policy reflects none. All are empty as long as nothing was chosen.
+	Image  string `json:"image,omitempty"`
+	Name   string `json:"name,omitempty"`
+	Tag    string `json:"tag,omitempty"`
+	Digest string `json:"digest,omitempty"`
+	// Created is when the chosen image was built; zero where the policy does not ask for it.
+	Created time.Time `json:"created,omitzero"`
+	// Before is the choice before this one, as name:tag@digest.
+	Before string `json:"before,omitempty"`
+	// Repository names the ImageRepository, Listing the digest of the listing that the choice was made from.
+	Repository types.NamespacedName `json:"repository"`
+	Listing    string               `json:"listing,omitempty"`
+	// Credential names, in the cache, the credential that the listing is for.
+	Credential string `json:"credential,omitempty"`
+	// Held says why no update may be made to this choice now, such as a listing that shrank; empty: none. HeldReason says it in one word.
+	Held       string    `json:"held,omitempty"`
+	HeldReason string    `json:"heldReason,omitempty"`
+	At         time.Time `json:"at"` // when the choice was made
+	// Decision says of how many tags it was made and why others were not chosen.
+	Decision *Decision `json:"decision,omitempty"`
+	// Told is the choice that was last published as a fact; Failed the failure that was last told.
+	Told   string `json:"told,omitempty"`
+	Failed string `json:"failed,omitempty"`
+}
+
+// Ref is the choice as it stands in a manifest, name:tag or name:tag@digest; empty as long as nothing was chosen.
+func (c *Chosen) Ref() string {
+	switch {
+	case c.Name == "":
+		return ""
+	case c.Digest == "":
+		return c.Name + ":" + c.Tag
+	}
+	return c.Name + ":" + c.Tag + "@" + c.Digest
+}
+
+// Decision is why an ImagePolicy did not choose other tags.
+type Decision struct {
+	Considered int            `json:"considered"`       // tags there were
+	Counts     map[string]int `json:"counts,omitempty"` // rejected tags, by reason
+	// Rejected are the first of them, best first.
+	Rejected []Rejection `json:"rejected,omitempty"`
+}
+
+// Rejection is a tag that was not chosen.
+type Rejection struct {
+	Tag    string    `json:"tag"`
+	Reason string    `json:"reason"`
+	Until  time.Time `json:"until,omitzero"` // when the reason ends by itself; zero: it does not
+}

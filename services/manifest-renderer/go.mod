@@ -228,3 +228,8 @@ replace (
 	github.com/sluice-cd/sluice/libs => ../../libs
 	github.com/sluice-cd/sluice/proto => ../../proto
 )
+
+require (
+	github.com/fluxcd/image-automation-controller/api v1.2.5 // indirect
+	github.com/fluxcd/image-reflector-controller/api v1.2.5 // indirect
+)

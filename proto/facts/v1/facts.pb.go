@@ -167,7 +167,9 @@ type Fact struct {
 	// When it happened, by the clock of the service that tells it.
 	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
 	// The custom resource that the fact is about: a GitRepository for
-	// SourceRevised and SourceFailed, a Kustomization for all others.
+	// SourceRevised and SourceFailed, an ImageRepository for ImageScanned, an
+	// ImagePolicy for ImageSelected, an ImageUpdateAutomation for ImageUpdated and
+	// UpdateHeld, a Kustomization for all others.
 	Object *ObjectReference `protobuf:"bytes,3,opt,name=object,proto3" json:"object,omitempty"`
 	// The source revision that this fact belongs to, for instance
 	// "main@sha1:<hash>". Empty where none is known yet, as for a source that
@@ -189,6 +191,10 @@ type Fact struct {
 	//	*Fact_HealthChanged
 	//	*Fact_DriftRepaired
 	//	*Fact_Pruned
+	//	*Fact_ImageScanned
+	//	*Fact_ImageSelected
+	//	*Fact_ImageUpdated
+	//	*Fact_UpdateHeld
 	Kind          isFact_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -347,6 +353,42 @@ func (x *Fact) GetPruned() *Pruned {
 	return nil
 }
 
+func (x *Fact) GetImageScanned() *ImageScanned {
+	if x != nil {
+		if x, ok := x.Kind.(*Fact_ImageScanned); ok {
+			return x.ImageScanned
+		}
+	}
+	return nil
+}
+
+func (x *Fact) GetImageSelected() *ImageSelected {
+	if x != nil {
+		if x, ok := x.Kind.(*Fact_ImageSelected); ok {
+			return x.ImageSelected
+		}
+	}
+	return nil
+}
+
+func (x *Fact) GetImageUpdated() *ImageUpdated {
+	if x != nil {
+		if x, ok := x.Kind.(*Fact_ImageUpdated); ok {
+			return x.ImageUpdated
+		}
+	}
+	return nil
+}
+
+func (x *Fact) GetUpdateHeld() *UpdateHeld {
+	if x != nil {
+		if x, ok := x.Kind.(*Fact_UpdateHeld); ok {
+			return x.UpdateHeld
+		}
+	}
+	return nil
+}
+
 type isFact_Kind interface {
 	isFact_Kind()
 }
@@ -396,6 +438,26 @@ type Fact_Pruned struct {
 	Pruned *Pruned `protobuf:"bytes,18,opt,name=pruned,proto3,oneof"`
 }
 
+type Fact_ImageScanned struct {
+	// An image has other tags than before.
+	ImageScanned *ImageScanned `protobuf:"bytes,19,opt,name=image_scanned,json=imageScanned,proto3,oneof"`
+}
+
+type Fact_ImageSelected struct {
+	// A policy chooses another image than before.
+	ImageSelected *ImageSelected `protobuf:"bytes,20,opt,name=image_selected,json=imageSelected,proto3,oneof"`
+}
+
+type Fact_ImageUpdated struct {
+	// A commit with other images was pushed.
+	ImageUpdated *ImageUpdated `protobuf:"bytes,21,opt,name=image_updated,json=imageUpdated,proto3,oneof"`
+}
+
+type Fact_UpdateHeld struct {
+	// An image is not written, though a policy chooses it.
+	UpdateHeld *UpdateHeld `protobuf:"bytes,22,opt,name=update_held,json=updateHeld,proto3,oneof"`
+}
+
 func (*Fact_SourceRevised) isFact_Kind() {}
 
 func (*Fact_SourceFailed) isFact_Kind() {}
@@ -413,6 +475,14 @@ func (*Fact_HealthChanged) isFact_Kind() {}
 func (*Fact_DriftRepaired) isFact_Kind() {}
 
 func (*Fact_Pruned) isFact_Kind() {}
+
+func (*Fact_ImageScanned) isFact_Kind() {}
+
+func (*Fact_ImageSelected) isFact_Kind() {}
+
+func (*Fact_ImageUpdated) isFact_Kind() {}
+
+func (*Fact_UpdateHeld) isFact_Kind() {}
 
 // ObjectReference names one object of the Kubernetes API.
 type ObjectReference struct {
@@ -1497,11 +1567,468 @@ func (x *Pruned) GetObjectCount() int32 {
 	return 0
 }
 
+// ImageScanned tells that the tags of an image are others than at the scan
+// before, or are known for the first time. Sent by registry-scanner. The tags are
+// in the cache, under the name of the image; a receiver reads what the scanner
+// saved about the object, and compares the digest.
+type ImageScanned struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Canonical name of the image, for instance "index.docker.io/library/alpine".
+	Image string `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`
+	// Digest of the listing of tags.
+	ListingDigest string `protobuf:"bytes,2,opt,name=listing_digest,json=listingDigest,proto3" json:"listing_digest,omitempty"`
+	// Number of tags after the exclusions of the ImageRepository.
+	TagCount int32 `protobuf:"varint,3,opt,name=tag_count,json=tagCount,proto3" json:"tag_count,omitempty"`
+	// Number of tags of the listing before, without exclusions; zero if there was
+	// none.
+	PreviousCount int32 `protobuf:"varint,4,opt,name=previous_count,json=previousCount,proto3" json:"previous_count,omitempty"`
+	// Number of tags that were there in the last week and are gone.
+	VanishedCount int32 `protobuf:"varint,5,opt,name=vanished_count,json=vanishedCount,proto3" json:"vanished_count,omitempty"`
+	// Whether the registry was asked to its last page.
+	Complete bool `protobuf:"varint,6,opt,name=complete,proto3" json:"complete,omitempty"`
+	// Whether so many tags are gone that the listing may not be the whole truth:
+	// more than a third.
+	Shrunk        bool `protobuf:"varint,7,opt,name=shrunk,proto3" json:"shrunk,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImageScanned) Reset() {
+	*x = ImageScanned{}
+	mi := &file_sluice_facts_v1_facts_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageScanned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageScanned) ProtoMessage() {}
+
+func (x *ImageScanned) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_facts_v1_facts_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageScanned.ProtoReflect.Descriptor instead.
+func (*ImageScanned) Descriptor() ([]byte, []int) {
+	return file_sluice_facts_v1_facts_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ImageScanned) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *ImageScanned) GetListingDigest() string {
+	if x != nil {
+		return x.ListingDigest
+	}
+	return ""
+}
+
+func (x *ImageScanned) GetTagCount() int32 {
+	if x != nil {
+		return x.TagCount
+	}
+	return 0
+}
+
+func (x *ImageScanned) GetPreviousCount() int32 {
+	if x != nil {
+		return x.PreviousCount
+	}
+	return 0
+}
+
+func (x *ImageScanned) GetVanishedCount() int32 {
+	if x != nil {
+		return x.VanishedCount
+	}
+	return 0
+}
+
+func (x *ImageScanned) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
+func (x *ImageScanned) GetShrunk() bool {
+	if x != nil {
+		return x.Shrunk
+	}
+	return false
+}
+
+// ImageSelected tells that a policy chooses another image than before, or that
+// what held its choice back ended or began. Sent by image-updater. A receiver
+// reads what was saved about the policy before it acts.
+type ImageSelected struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The image as the ImageRepository writes its name, for instance "alpine".
+	Image string `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`
+	// The chosen tag.
+	Tag string `protobuf:"bytes,2,opt,name=tag,proto3" json:"tag,omitempty"`
+	// The digest of the chosen image; empty where the policy does not ask for it.
+	Digest string `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The choice before, as name:tag or name:tag@digest; empty for the first.
+	Previous string `protobuf:"bytes,4,opt,name=previous,proto3" json:"previous,omitempty"`
+	// Digest of the listing of tags that was chosen from.
+	ListingDigest string `protobuf:"bytes,5,opt,name=listing_digest,json=listingDigest,proto3" json:"listing_digest,omitempty"`
+	// Why the choice may not be written now; empty where it may.
+	Held          string `protobuf:"bytes,6,opt,name=held,proto3" json:"held,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImageSelected) Reset() {
+	*x = ImageSelected{}
+	mi := &file_sluice_facts_v1_facts_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageSelected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageSelected) ProtoMessage() {}
+
+func (x *ImageSelected) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_facts_v1_facts_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageSelected.ProtoReflect.Descriptor instead.
+func (*ImageSelected) Descriptor() ([]byte, []int) {
+	return file_sluice_facts_v1_facts_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ImageSelected) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *ImageSelected) GetTag() string {
+	if x != nil {
+		return x.Tag
+	}
+	return ""
+}
+
+func (x *ImageSelected) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *ImageSelected) GetPrevious() string {
+	if x != nil {
+		return x.Previous
+	}
+	return ""
+}
+
+func (x *ImageSelected) GetListingDigest() string {
+	if x != nil {
+		return x.ListingDigest
+	}
+	return ""
+}
+
+func (x *ImageSelected) GetHeld() string {
+	if x != nil {
+		return x.Held
+	}
+	return ""
+}
+
+// ImageUpdated tells that a commit with other images was pushed. Sent by
+// image-updater. The revision in the envelope is the commit's.
+type ImageUpdated struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The repository's URL, without user name, password or query.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// The branch that was pushed to.
+	Branch string `protobuf:"bytes,2,opt,name=branch,proto3" json:"branch,omitempty"`
+	// Hash of the commit.
+	Commit string `protobuf:"bytes,3,opt,name=commit,proto3" json:"commit,omitempty"`
+	// What the commit changed. The sender caps the list.
+	Changes []*ImageChange `protobuf:"bytes,4,rep,name=changes,proto3" json:"changes,omitempty"`
+	// Number of changes; exact even if the list was cut.
+	ChangeCount int32 `protobuf:"varint,5,opt,name=change_count,json=changeCount,proto3" json:"change_count,omitempty"`
+	// Address of the pull request that the commit belongs to; empty for none.
+	PullRequestUrl string `protobuf:"bytes,6,opt,name=pull_request_url,json=pullRequestUrl,proto3" json:"pull_request_url,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ImageUpdated) Reset() {
+	*x = ImageUpdated{}
+	mi := &file_sluice_facts_v1_facts_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageUpdated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageUpdated) ProtoMessage() {}
+
+func (x *ImageUpdated) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_facts_v1_facts_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageUpdated.ProtoReflect.Descriptor instead.
+func (*ImageUpdated) Descriptor() ([]byte, []int) {
+	return file_sluice_facts_v1_facts_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ImageUpdated) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *ImageUpdated) GetBranch() string {
+	if x != nil {
+		return x.Branch
+	}
+	return ""
+}
+
+func (x *ImageUpdated) GetCommit() string {
+	if x != nil {
+		return x.Commit
+	}
+	return ""
+}
+
+func (x *ImageUpdated) GetChanges() []*ImageChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *ImageUpdated) GetChangeCount() int32 {
+	if x != nil {
+		return x.ChangeCount
+	}
+	return 0
+}
+
+func (x *ImageUpdated) GetPullRequestUrl() string {
+	if x != nil {
+		return x.PullRequestUrl
+	}
+	return ""
+}
+
+// ImageChange is one value that a commit changed.
+type ImageChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The policy that chose the image; absent where none did, as for an image
+	// whose workload is annotated.
+	Policy *ObjectReference `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	// Path of the file from the root of the repository.
+	Path string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	// The value before.
+	OldValue string `protobuf:"bytes,3,opt,name=old_value,json=oldValue,proto3" json:"old_value,omitempty"`
+	// The value now.
+	NewValue      string `protobuf:"bytes,4,opt,name=new_value,json=newValue,proto3" json:"new_value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImageChange) Reset() {
+	*x = ImageChange{}
+	mi := &file_sluice_facts_v1_facts_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageChange) ProtoMessage() {}
+
+func (x *ImageChange) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_facts_v1_facts_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageChange.ProtoReflect.Descriptor instead.
+func (*ImageChange) Descriptor() ([]byte, []int) {
+	return file_sluice_facts_v1_facts_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ImageChange) GetPolicy() *ObjectReference {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *ImageChange) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *ImageChange) GetOldValue() string {
+	if x != nil {
+		return x.OldValue
+	}
+	return ""
+}
+
+func (x *ImageChange) GetNewValue() string {
+	if x != nil {
+		return x.NewValue
+	}
+	return ""
+}
+
+// UpdateHeld tells that an image is not written though a policy chooses it: the
+// choice ranks below what is there, somebody set the value back, a hold was asked
+// for. Sent by image-updater, when a hold begins and when its reason changes.
+type UpdateHeld struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The policy that is held; absent where the hold is on a workload.
+	Policy *ObjectReference `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	// The value that stays.
+	Present string `protobuf:"bytes,2,opt,name=present,proto3" json:"present,omitempty"`
+	// The value that is not written.
+	Wanted string `protobuf:"bytes,3,opt,name=wanted,proto3" json:"wanted,omitempty"`
+	// Reason, one word in camel case.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The reason in words.
+	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	// When the hold ends by itself; absent if it does not.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateHeld) Reset() {
+	*x = UpdateHeld{}
+	mi := &file_sluice_facts_v1_facts_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateHeld) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateHeld) ProtoMessage() {}
+
+func (x *UpdateHeld) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_facts_v1_facts_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateHeld.ProtoReflect.Descriptor instead.
+func (*UpdateHeld) Descriptor() ([]byte, []int) {
+	return file_sluice_facts_v1_facts_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *UpdateHeld) GetPolicy() *ObjectReference {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *UpdateHeld) GetPresent() string {
+	if x != nil {
+		return x.Present
+	}
+	return ""
+}
+
+func (x *UpdateHeld) GetWanted() string {
+	if x != nil {
+		return x.Wanted
+	}
+	return ""
+}
+
+func (x *UpdateHeld) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *UpdateHeld) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *UpdateHeld) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
 var File_sluice_facts_v1_facts_proto protoreflect.FileDescriptor
 
 const file_sluice_facts_v1_facts_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsluice/facts/v1/facts.proto\x12\x0fsluice.facts.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc1\x06\n" +
+	"\x1bsluice/facts/v1/facts.proto\x12\x0fsluice.facts.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\b\n" +
 	"\x04Fact\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x128\n" +
@@ -1517,7 +2044,12 @@ const file_sluice_facts_v1_facts_proto_rawDesc = "" +
 	"\fapply_failed\x18\x0f \x01(\v2\x1c.sluice.facts.v1.ApplyFailedH\x00R\vapplyFailed\x12G\n" +
 	"\x0ehealth_changed\x18\x10 \x01(\v2\x1e.sluice.facts.v1.HealthChangedH\x00R\rhealthChanged\x12G\n" +
 	"\x0edrift_repaired\x18\x11 \x01(\v2\x1e.sluice.facts.v1.DriftRepairedH\x00R\rdriftRepaired\x121\n" +
-	"\x06pruned\x18\x12 \x01(\v2\x17.sluice.facts.v1.PrunedH\x00R\x06prunedB\x06\n" +
+	"\x06pruned\x18\x12 \x01(\v2\x17.sluice.facts.v1.PrunedH\x00R\x06pruned\x12D\n" +
+	"\rimage_scanned\x18\x13 \x01(\v2\x1d.sluice.facts.v1.ImageScannedH\x00R\fimageScanned\x12G\n" +
+	"\x0eimage_selected\x18\x14 \x01(\v2\x1e.sluice.facts.v1.ImageSelectedH\x00R\rimageSelected\x12D\n" +
+	"\rimage_updated\x18\x15 \x01(\v2\x1d.sluice.facts.v1.ImageUpdatedH\x00R\fimageUpdated\x12>\n" +
+	"\vupdate_held\x18\x16 \x01(\v2\x1b.sluice.facts.v1.UpdateHeldH\x00R\n" +
+	"updateHeldB\x06\n" +
 	"\x04kind\"\xaa\x01\n" +
 	"\x0fObjectReference\x12\x1f\n" +
 	"\vapi_version\x18\x01 \x01(\tR\n" +
@@ -1599,7 +2131,42 @@ const file_sluice_facts_v1_facts_proto_rawDesc = "" +
 	"\fobject_count\x18\x02 \x01(\x05R\vobjectCount\"g\n" +
 	"\x06Pruned\x12:\n" +
 	"\aobjects\x18\x01 \x03(\v2 .sluice.facts.v1.ObjectReferenceR\aobjects\x12!\n" +
-	"\fobject_count\x18\x02 \x01(\x05R\vobjectCount*\x80\x01\n" +
+	"\fobject_count\x18\x02 \x01(\x05R\vobjectCount\"\xea\x01\n" +
+	"\fImageScanned\x12\x14\n" +
+	"\x05image\x18\x01 \x01(\tR\x05image\x12%\n" +
+	"\x0elisting_digest\x18\x02 \x01(\tR\rlistingDigest\x12\x1b\n" +
+	"\ttag_count\x18\x03 \x01(\x05R\btagCount\x12%\n" +
+	"\x0eprevious_count\x18\x04 \x01(\x05R\rpreviousCount\x12%\n" +
+	"\x0evanished_count\x18\x05 \x01(\x05R\rvanishedCount\x12\x1a\n" +
+	"\bcomplete\x18\x06 \x01(\bR\bcomplete\x12\x16\n" +
+	"\x06shrunk\x18\a \x01(\bR\x06shrunk\"\xa6\x01\n" +
+	"\rImageSelected\x12\x14\n" +
+	"\x05image\x18\x01 \x01(\tR\x05image\x12\x10\n" +
+	"\x03tag\x18\x02 \x01(\tR\x03tag\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\tR\x06digest\x12\x1a\n" +
+	"\bprevious\x18\x04 \x01(\tR\bprevious\x12%\n" +
+	"\x0elisting_digest\x18\x05 \x01(\tR\rlistingDigest\x12\x12\n" +
+	"\x04held\x18\x06 \x01(\tR\x04held\"\xd5\x01\n" +
+	"\fImageUpdated\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\x12\x16\n" +
+	"\x06branch\x18\x02 \x01(\tR\x06branch\x12\x16\n" +
+	"\x06commit\x18\x03 \x01(\tR\x06commit\x126\n" +
+	"\achanges\x18\x04 \x03(\v2\x1c.sluice.facts.v1.ImageChangeR\achanges\x12!\n" +
+	"\fchange_count\x18\x05 \x01(\x05R\vchangeCount\x12(\n" +
+	"\x10pull_request_url\x18\x06 \x01(\tR\x0epullRequestUrl\"\x95\x01\n" +
+	"\vImageChange\x128\n" +
+	"\x06policy\x18\x01 \x01(\v2 .sluice.facts.v1.ObjectReferenceR\x06policy\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1b\n" +
+	"\told_value\x18\x03 \x01(\tR\boldValue\x12\x1b\n" +
+	"\tnew_value\x18\x04 \x01(\tR\bnewValue\"\xdc\x01\n" +
+	"\n" +
+	"UpdateHeld\x128\n" +
+	"\x06policy\x18\x01 \x01(\v2 .sluice.facts.v1.ObjectReferenceR\x06policy\x12\x18\n" +
+	"\apresent\x18\x02 \x01(\tR\apresent\x12\x16\n" +
+	"\x06wanted\x18\x03 \x01(\tR\x06wanted\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\x120\n" +
+	"\x05until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05until*\x80\x01\n" +
 	"\fChangeAction\x12\x1d\n" +
 	"\x19CHANGE_ACTION_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15CHANGE_ACTION_CREATED\x10\x01\x12\x1c\n" +
@@ -1625,7 +2192,7 @@ func file_sluice_facts_v1_facts_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_facts_v1_facts_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sluice_facts_v1_facts_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_sluice_facts_v1_facts_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_sluice_facts_v1_facts_proto_goTypes = []any{
 	(ChangeAction)(0),             // 0: sluice.facts.v1.ChangeAction
 	(Health)(0),                   // 1: sluice.facts.v1.Health
@@ -1645,11 +2212,16 @@ var file_sluice_facts_v1_facts_proto_goTypes = []any{
 	(*HealthChanged)(nil),         // 15: sluice.facts.v1.HealthChanged
 	(*DriftRepaired)(nil),         // 16: sluice.facts.v1.DriftRepaired
 	(*Pruned)(nil),                // 17: sluice.facts.v1.Pruned
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
+	(*ImageScanned)(nil),          // 18: sluice.facts.v1.ImageScanned
+	(*ImageSelected)(nil),         // 19: sluice.facts.v1.ImageSelected
+	(*ImageUpdated)(nil),          // 20: sluice.facts.v1.ImageUpdated
+	(*ImageChange)(nil),           // 21: sluice.facts.v1.ImageChange
+	(*UpdateHeld)(nil),            // 22: sluice.facts.v1.UpdateHeld
+	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
 }
 var file_sluice_facts_v1_facts_proto_depIdxs = []int32{
-	18, // 0: sluice.facts.v1.Fact.time:type_name -> google.protobuf.Timestamp
+	23, // 0: sluice.facts.v1.Fact.time:type_name -> google.protobuf.Timestamp
 	3,  // 1: sluice.facts.v1.Fact.object:type_name -> sluice.facts.v1.ObjectReference
 	4,  // 2: sluice.facts.v1.Fact.trace:type_name -> sluice.facts.v1.TraceContext
 	5,  // 3: sluice.facts.v1.Fact.source_revised:type_name -> sluice.facts.v1.SourceRevised
@@ -1661,26 +2233,34 @@ var file_sluice_facts_v1_facts_proto_depIdxs = []int32{
 	15, // 9: sluice.facts.v1.Fact.health_changed:type_name -> sluice.facts.v1.HealthChanged
 	16, // 10: sluice.facts.v1.Fact.drift_repaired:type_name -> sluice.facts.v1.DriftRepaired
 	17, // 11: sluice.facts.v1.Fact.pruned:type_name -> sluice.facts.v1.Pruned
-	6,  // 12: sluice.facts.v1.SourceRevised.commit:type_name -> sluice.facts.v1.Commit
-	18, // 13: sluice.facts.v1.SourceRevised.detected_time:type_name -> google.protobuf.Timestamp
-	18, // 14: sluice.facts.v1.Commit.time:type_name -> google.protobuf.Timestamp
-	19, // 15: sluice.facts.v1.ManifestsRendered.duration:type_name -> google.protobuf.Duration
-	11, // 16: sluice.facts.v1.Applied.counts:type_name -> sluice.facts.v1.ApplyCounts
-	12, // 17: sluice.facts.v1.Applied.changed_objects:type_name -> sluice.facts.v1.ChangedObject
-	19, // 18: sluice.facts.v1.Applied.duration:type_name -> google.protobuf.Duration
-	3,  // 19: sluice.facts.v1.ChangedObject.object:type_name -> sluice.facts.v1.ObjectReference
-	0,  // 20: sluice.facts.v1.ChangedObject.action:type_name -> sluice.facts.v1.ChangeAction
-	14, // 21: sluice.facts.v1.ApplyFailed.failed_objects:type_name -> sluice.facts.v1.FailedObject
-	3,  // 22: sluice.facts.v1.FailedObject.object:type_name -> sluice.facts.v1.ObjectReference
-	1,  // 23: sluice.facts.v1.HealthChanged.from:type_name -> sluice.facts.v1.Health
-	1,  // 24: sluice.facts.v1.HealthChanged.to:type_name -> sluice.facts.v1.Health
-	12, // 25: sluice.facts.v1.DriftRepaired.objects:type_name -> sluice.facts.v1.ChangedObject
-	3,  // 26: sluice.facts.v1.Pruned.objects:type_name -> sluice.facts.v1.ObjectReference
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	18, // 12: sluice.facts.v1.Fact.image_scanned:type_name -> sluice.facts.v1.ImageScanned
+	19, // 13: sluice.facts.v1.Fact.image_selected:type_name -> sluice.facts.v1.ImageSelected
+	20, // 14: sluice.facts.v1.Fact.image_updated:type_name -> sluice.facts.v1.ImageUpdated
+	22, // 15: sluice.facts.v1.Fact.update_held:type_name -> sluice.facts.v1.UpdateHeld
+	6,  // 16: sluice.facts.v1.SourceRevised.commit:type_name -> sluice.facts.v1.Commit
+	23, // 17: sluice.facts.v1.SourceRevised.detected_time:type_name -> google.protobuf.Timestamp
+	23, // 18: sluice.facts.v1.Commit.time:type_name -> google.protobuf.Timestamp
+	24, // 19: sluice.facts.v1.ManifestsRendered.duration:type_name -> google.protobuf.Duration
+	11, // 20: sluice.facts.v1.Applied.counts:type_name -> sluice.facts.v1.ApplyCounts
+	12, // 21: sluice.facts.v1.Applied.changed_objects:type_name -> sluice.facts.v1.ChangedObject
+	24, // 22: sluice.facts.v1.Applied.duration:type_name -> google.protobuf.Duration
+	3,  // 23: sluice.facts.v1.ChangedObject.object:type_name -> sluice.facts.v1.ObjectReference
+	0,  // 24: sluice.facts.v1.ChangedObject.action:type_name -> sluice.facts.v1.ChangeAction
+	14, // 25: sluice.facts.v1.ApplyFailed.failed_objects:type_name -> sluice.facts.v1.FailedObject
+	3,  // 26: sluice.facts.v1.FailedObject.object:type_name -> sluice.facts.v1.ObjectReference
+	1,  // 27: sluice.facts.v1.HealthChanged.from:type_name -> sluice.facts.v1.Health
+	1,  // 28: sluice.facts.v1.HealthChanged.to:type_name -> sluice.facts.v1.Health
+	12, // 29: sluice.facts.v1.DriftRepaired.objects:type_name -> sluice.facts.v1.ChangedObject
+	3,  // 30: sluice.facts.v1.Pruned.objects:type_name -> sluice.facts.v1.ObjectReference
+	21, // 31: sluice.facts.v1.ImageUpdated.changes:type_name -> sluice.facts.v1.ImageChange
+	3,  // 32: sluice.facts.v1.ImageChange.policy:type_name -> sluice.facts.v1.ObjectReference
+	3,  // 33: sluice.facts.v1.UpdateHeld.policy:type_name -> sluice.facts.v1.ObjectReference
+	23, // 34: sluice.facts.v1.UpdateHeld.until:type_name -> google.protobuf.Timestamp
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_sluice_facts_v1_facts_proto_init() }
@@ -1698,6 +2278,10 @@ func file_sluice_facts_v1_facts_proto_init() {
 		(*Fact_HealthChanged)(nil),
 		(*Fact_DriftRepaired)(nil),
 		(*Fact_Pruned)(nil),
+		(*Fact_ImageScanned)(nil),
+		(*Fact_ImageSelected)(nil),
+		(*Fact_ImageUpdated)(nil),
+		(*Fact_UpdateHeld)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1705,7 +2289,7 @@ func file_sluice_facts_v1_facts_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_facts_v1_facts_proto_rawDesc), len(file_sluice_facts_v1_facts_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   16,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -32,6 +32,18 @@ var kinds = []kind{
 		GroupKind: schema.GroupKind{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization"},
 		Package:   "github.com/fluxcd/kustomize-controller/api/v1",
 	},
+	{
+		GroupKind: schema.GroupKind{Group: "image.toolkit.fluxcd.io", Kind: "ImageRepository"},
+		Package:   "github.com/fluxcd/image-reflector-controller/api/v1",
+	},
+	{
+		GroupKind: schema.GroupKind{Group: "image.toolkit.fluxcd.io", Kind: "ImagePolicy"},
+		Package:   "github.com/fluxcd/image-reflector-controller/api/v1",
+	},
+	{
+		GroupKind: schema.GroupKind{Group: "image.toolkit.fluxcd.io", Kind: "ImageUpdateAutomation"},
+		Package:   "github.com/fluxcd/image-automation-controller/api/v1",
+	},
 }
 
 // kind is one custom resource.

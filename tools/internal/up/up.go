@@ -19,13 +19,16 @@ import (
 	"github.com/sluice-cd/sluice/libs/bus"
 	"github.com/sluice-cd/sluice/libs/bus/embedded"
 	"github.com/sluice-cd/sluice/libs/heap"
+	"github.com/sluice-cd/sluice/libs/imagecache"
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/seal"
 	"github.com/sluice-cd/sluice/libs/service"
 	"github.com/sluice-cd/sluice/libs/version"
 	applier "github.com/sluice-cd/sluice/services/applier/app"
 	gitwatcher "github.com/sluice-cd/sluice/services/git-watcher/app"
+	updater "github.com/sluice-cd/sluice/services/image-updater/app"
 	renderer "github.com/sluice-cd/sluice/services/manifest-renderer/app"
+	scanner "github.com/sluice-cd/sluice/services/registry-scanner/app"
 	"github.com/sluice-cd/sluice/tools/internal/install"
 )
 
@@ -39,11 +42,16 @@ type Options struct {
 	Git    gitwatcher.Config
 	Render renderer.Config
 	Apply  applier.Config
+	Scan   scanner.Config
+	Update updater.Config
 }
 
 // DefaultOptions returns the settings for one machine.
 func DefaultOptions() *Options {
-	o := &Options{InstallCRDs: true, Git: gitwatcher.DefaultConfig(), Render: renderer.DefaultConfig(), Apply: applier.DefaultConfig()}
+	o := &Options{
+		InstallCRDs: true, Git: gitwatcher.DefaultConfig(), Render: renderer.DefaultConfig(), Apply: applier.DefaultConfig(),
+		Scan: scanner.DefaultConfig(), Update: updater.DefaultConfig(),
+	}
 	o.Git.ArtifactAddr, o.Git.ArtifactURL = "127.0.0.1:0", ""
 	return o
 }
@@ -64,6 +72,8 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.MetricsAddr, "metrics-addr", "", "listen address of /metrics, /healthz and /readyz; empty for none")
 	f.StringVar(&o.Git.ArtifactAddr, "artifact-addr", o.Git.ArtifactAddr, "listen address for artifacts over HTTP; empty for none")
 	f.StringVar(&o.Git.ArtifactURL, "artifact-url", o.Git.ArtifactURL, "base URL under which others reach --artifact-addr; empty for the address itself")
+	o.Scan.AddRegistryFlags(f)
+	o.Update.AddUpdateFlags(f)
 	o.AddLogFlags(f)
 }
 
@@ -92,6 +102,13 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 		return err
 	}
 	defer server.Stop()
+	cache, opened, err := imagecache.StartEmbeddedIn(filepath.Join(o.DataDir, "keys"))
+	if err != nil {
+		return err
+	}
+	defer cache.Stop()
+	o.Scan.Redis, o.Update.Redis = opened, opened
+	o.Update.Rate, o.Update.TokenHosts, o.Update.ObjectIdentities = o.Scan.Rate, o.Scan.TokenHosts, o.Scan.ObjectIdentities
 	env, closeEnv, err := connect(ctx, o, log, server)
 	if err != nil {
 		return ignoreEnd(ctx, err)
@@ -123,7 +140,7 @@ func connect(ctx context.Context, o *Options, log *slog.Logger, server *embedded
 		return nil, nil, err
 	}
 	cluster, err := kube.Connect(kube.Options{
-		Kubeconfig: o.Kubeconfig, WatchLabelSelector: o.WatchLabelSelector, UserAgent: "sluice/" + version.Version, Sharers: 3, Log: log,
+		Kubeconfig: o.Kubeconfig, WatchLabelSelector: o.WatchLabelSelector, UserAgent: "sluice/" + version.Version, Sharers: 5, Log: log,
 	})
 	if err != nil {
 		conn.Close()
@@ -143,6 +160,8 @@ func runServices(ctx context.Context, o *Options, env *service.Env, out io.Write
 		"git-watcher":       func(ctx context.Context, e *service.Env) error { return gitwatcher.Run(ctx, e, o.Git) },
 		"manifest-renderer": func(ctx context.Context, e *service.Env) error { return renderer.Run(ctx, e, o.Render) },
 		"applier":           func(ctx context.Context, e *service.Env) error { return applier.Run(ctx, e, o.Apply) },
+		"registry-scanner":  func(ctx context.Context, e *service.Env) error { return scanner.Run(ctx, e, o.Scan) },
+		"image-updater":     func(ctx context.Context, e *service.Env) error { return updater.Run(ctx, e, o.Update) },
 	}
 	probes := &service.Probes{}
 	stopProbes, err := service.Serve(o.MetricsAddr, env.Registry, probes, env.Log)

@@ -1,0 +1,139 @@
+package pullrequest
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+type bitbucket struct {
+	*transport
+	repo repository
+}
+
+func newBitbucket(t *transport, r repository) (driver, error) { return &bitbucket{t, r}, nil }
+
+type bitbucketUser struct {
+	UUID      string `json:"uuid,omitempty"`
+	AccountID string `json:"account_id,omitempty"`
+}
+
+type bitbucketPull struct {
+	ID          int64           `json:"id"`
+	Title       string          `json:"title"`
+	Description string          `json:"description"`
+	State       string          `json:"state"`
+	Reviewers   []bitbucketUser `json:"reviewers"`
+	Source      bitbucketEnd    `json:"source"`
+	Destination bitbucketEnd    `json:"destination"`
+	Links       struct {
+		HTML struct {
+			Href string `json:"href"`
+		} `json:"html"`
+	} `json:"links"`
+}
+
+type bitbucketEnd struct {
+	Branch struct {
+		Name string `json:"name"`
+	} `json:"branch"`
+	Commit struct {
+		Hash string `json:"hash"`
+	} `json:"commit"`
+}
+
+func (p bitbucketPull) request() Request {
+	states := map[string]State{"OPEN": Open, "MERGED": Merged, "DECLINED": Closed, "SUPERSEDED": Closed}
+	return Request{ID: p.ID, URL: p.Links.HTML.Href, Title: p.Title, Body: p.Description, Head: p.Source.Branch.Name,
+		Base: p.Destination.Branch.Name, Commit: p.Source.Commit.Hash, State: states[p.State], Group: groupOf(p.Description)}
+}
+
+func (b *bitbucket) path(rest ...any) string {
+	return path(append([]any{"repositories", b.repo.owner(), b.repo.name(), "pullrequests"}, rest...)...)
+}
+
+func (b *bitbucket) list(ctx context.Context, head string) ([]Request, error) {
+	query := url.Values{"state": {"OPEN"}, "sort": {"-created_on"}, "pagelen": {fmt.Sprint(perPage)}}
+	if head != "" { // CheckBranch lets no quote through
+		query["state"] = []string{"OPEN", "MERGED", "DECLINED", "SUPERSEDED"}
+		query.Set("q", `source.branch.name = "`+head+`"`)
+	}
+	return pages(func(page int) ([]Request, error) {
+		query.Set("page", fmt.Sprint(page))
+		var found struct {
+			Values []bitbucketPull `json:"values"`
+		}
+		err := b.call(ctx, "GET", b.path(), query, nil, &found)
+		return convert(found.Values, bitbucketPull.request), err
+	})
+}
+
+func (b *bitbucket) read(ctx context.Context, id int64) (bitbucketPull, error) {
+	var p bitbucketPull
+	err := b.call(ctx, "GET", b.path(id), nil, nil, &p)
+	return p, err
+}
+
+func (b *bitbucket) get(ctx context.Context, id int64) (Request, error) {
+	p, err := b.read(ctx, id)
+	return p.request(), err
+}
+
+func (b *bitbucket) create(ctx context.Context, d Draft) (Request, error) {
+	branch := func(name string) map[string]any { return map[string]any{"branch": map[string]any{"name": name}} }
+	in := map[string]any{"title": d.Title, "description": d.Body, "source": branch(d.Head), "destination": branch(d.Base)}
+	if users := bitbucketUsers(nil, d.Reviewers); len(users) > 0 {
+		in["reviewers"] = users
+	}
+	var p bitbucketPull
+	if err := b.call(ctx, "POST", b.path(), nil, in, &p); err != nil {
+		return Request{}, err
+	}
+	return p.request(), nil
+}
+
+func (b *bitbucket) update(ctx context.Context, r Request, d Draft) error {
+	p, err := b.read(ctx, r.ID) // what is left out of an update would be taken away
+	if err != nil {
+		return err
+	}
+	in := map[string]any{"title": d.Title, "description": d.Body, "reviewers": bitbucketUsers(p.Reviewers, d.Reviewers)}
+	return b.call(ctx, "PUT", b.path(r.ID), nil, in, nil)
+}
+
+// bitbucketUsers adds names to users; a name in braces is a uuid, else an account id.
+func bitbucketUsers(have []bitbucketUser, names []string) []bitbucketUser {
+	users := []bitbucketUser{}
+	for _, u := range have {
+		users = append(users, bitbucketUser{UUID: u.UUID})
+	}
+	for _, name := range names {
+		user := bitbucketUser{AccountID: name}
+		if strings.HasPrefix(name, "{") {
+			user = bitbucketUser{UUID: name}
+		}
+		known := false
+		for _, u := range have {
+			known = known || user.UUID != "" && u.UUID == user.UUID || user.AccountID != "" && u.AccountID == user.AccountID
+		}
+		if !known {
+			users = append(users, user)
+		}
+	}
+	return users
+}
+
+func (b *bitbucket) autoMerge(context.Context, Request) error {
+	return fmt.Errorf("%w: Bitbucket Cloud has no call for it", ErrUnsupported)
+}
+
+func (b *bitbucket) close(ctx context.Context, r Request) error {
+	return b.call(ctx, "POST", b.path(r.ID, "decline"), nil, nil, nil)
+}
+
+func (b *bitbucket) comment(ctx context.Context, r Request, text string) error {
+	return b.call(ctx, "POST", b.path(r.ID, "comments"), nil, map[string]any{"content": map[string]any{"raw": text}}, nil)
+}
+
+func (b *bitbucket) maxBody() int { return 30_000 }

@@ -1,0 +1,151 @@
+package pullrequest
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+type gitlab struct {
+	*transport
+	repo repository
+}
+
+func newGitLab(t *transport, r repository) (driver, error) { return &gitlab{t, r}, nil }
+
+type gitlabRequest struct {
+	IID          int64  `json:"iid"`
+	WebURL       string `json:"web_url"`
+	Title        string `json:"title"`
+	Description  string `json:"description"`
+	State        string `json:"state"`
+	SourceBranch string `json:"source_branch"`
+	TargetBranch string `json:"target_branch"`
+	SHA          string `json:"sha"`
+	Reviewers    []struct {
+		ID int64 `json:"id"`
+	} `json:"reviewers"`
+}
+
+func (m gitlabRequest) request() Request {
+	states := map[string]State{"opened": Open, "locked": Open, "merged": Merged, "closed": Closed}
+	return Request{ID: m.IID, URL: m.WebURL, Title: m.Title, Body: m.Description, Head: m.SourceBranch, Base: m.TargetBranch,
+		Commit: m.SHA, State: states[m.State], Group: groupOf(m.Description)}
+}
+
+// path names the project by its whole path as one segment.
+func (g *gitlab) path(rest ...any) string {
+	return path(append([]any{"projects", strings.Join(g.repo.path, "/"), "merge_requests"}, rest...)...)
+}
+
+func (g *gitlab) list(ctx context.Context, head string) ([]Request, error) {
+	query := url.Values{"state": {"opened"}, "order_by": {"created_at"}, "sort": {"desc"}, "per_page": {fmt.Sprint(perPage)}}
+	if head != "" {
+		query.Set("state", "all")
+		query.Set("source_branch", head)
+	}
+	return pages(func(page int) ([]Request, error) {
+		query.Set("page", fmt.Sprint(page))
+		var found []gitlabRequest
+		err := g.call(ctx, "GET", g.path(), query, nil, &found)
+		return convert(found, gitlabRequest.request), err
+	})
+}
+
+func (g *gitlab) get(ctx context.Context, id int64) (Request, error) {
+	var m gitlabRequest
+	err := g.call(ctx, "GET", g.path(id), nil, nil, &m)
+	return m.request(), err
+}
+
+func (g *gitlab) create(ctx context.Context, d Draft) (Request, error) {
+	var m gitlabRequest
+	in := map[string]any{"source_branch": d.Head, "target_branch": d.Base, "title": d.Title, "description": d.Body}
+	if len(d.Labels) > 0 {
+		in["labels"] = strings.Join(d.Labels, ",")
+	}
+	if err := g.call(ctx, "POST", g.path(), nil, in, &m); err != nil {
+		return Request{}, err
+	}
+	return m.request(), g.review(ctx, m, d)
+}
+
+func (g *gitlab) update(ctx context.Context, r Request, d Draft) error {
+	in := map[string]any{"title": d.Title, "description": d.Body}
+	if len(d.Labels) > 0 {
+		in["add_labels"] = strings.Join(d.Labels, ",")
+	}
+	var m gitlabRequest
+	if err := g.call(ctx, "PUT", g.path(r.ID), nil, in, &m); err != nil {
+		return err
+	}
+	return g.review(ctx, m, d)
+}
+
+// review adds the reviewers to those that there are.
+func (g *gitlab) review(ctx context.Context, m gitlabRequest, d Draft) error {
+	if len(d.Reviewers) == 0 {
+		return nil
+	}
+	var ids []int64
+	for _, r := range m.Reviewers {
+		ids = append(ids, r.ID)
+	}
+	before := len(ids)
+	for _, name := range d.Reviewers {
+		id, err := g.user(ctx, name)
+		if err != nil {
+			return err
+		}
+		ids = appendNew(ids, id)
+	}
+	if len(ids) == before {
+		return nil
+	}
+	if err := g.call(ctx, "PUT", g.path(m.IID), nil, map[string]any{"reviewer_ids": ids}, nil); err != nil {
+		return fmt.Errorf("ask reviewers: %w", err)
+	}
+	return nil
+}
+
+func (g *gitlab) user(ctx context.Context, name string) (int64, error) {
+	var users []struct {
+		ID       int64  `json:"id"`
+		Username string `json:"username"`
+	}
+	if err := g.call(ctx, "GET", "/users", url.Values{"username": {name}}, nil, &users); err != nil {
+		return 0, fmt.Errorf("look up reviewer %s: %w", name, err)
+	}
+	for _, u := range users {
+		if strings.EqualFold(u.Username, name) {
+			return u.ID, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: reviewer %s", ErrNotFound, name)
+}
+
+func (g *gitlab) autoMerge(ctx context.Context, r Request) error {
+	// The second name is that of servers before 17.11.
+	in := map[string]any{"auto_merge": true, "merge_when_pipeline_succeeds": true, "sha": r.Commit}
+	return g.call(ctx, "PUT", g.path(r.ID, "merge"), nil, in, nil)
+}
+
+func (g *gitlab) close(ctx context.Context, r Request) error {
+	return g.call(ctx, "PUT", g.path(r.ID), nil, map[string]any{"state_event": "close"}, nil)
+}
+
+func (g *gitlab) comment(ctx context.Context, r Request, text string) error {
+	return g.call(ctx, "POST", g.path(r.ID, "notes"), nil, map[string]any{"body": text}, nil)
+}
+
+func (g *gitlab) maxBody() int { return 60_000 }
+
+func appendNew[T comparable](list []T, v T) []T {
+	for _, have := range list {
+		if have == v {
+			return list
+		}
+	}
+	return append(list, v)
+}

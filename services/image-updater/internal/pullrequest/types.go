@@ -1,0 +1,77 @@
+package pullrequest
+
+import "context"
+
+// Kind is a kind of git host.
+type Kind string
+
+const (
+	// GitHub is github.com or an Enterprise server.
+	GitHub Kind = "github"
+	// GitLab is gitlab.com or a server of one's own.
+	GitLab Kind = "gitlab"
+	// Gitea is a Gitea or Forgejo server.
+	Gitea Kind = "gitea"
+	// Bitbucket is bitbucket.org.
+	Bitbucket Kind = "bitbucket"
+	// BitbucketServer is Bitbucket Data Center, once called Server.
+	BitbucketServer Kind = "bitbucket-server"
+	// Azure is Azure DevOps, as a service or a server.
+	Azure Kind = "azure"
+)
+
+// State is what became of a request.
+type State string
+
+const (
+	// Open can still be merged.
+	Open State = "open"
+	// Merged is in its base.
+	Merged State = "merged"
+	// Closed was closed without a merge, by somebody.
+	Closed State = "closed"
+)
+
+// Request is a pull request as the host has it.
+type Request struct {
+	ID     int64 // the number within its repository
+	URL    string
+	Title  string
+	Body   string // with the group's mark; some hosts cut it in listings
+	Head   string // branch
+	Base   string // branch
+	Commit string // head commit; empty where the host does not say it
+	State  State
+	Group  string // GroupID of its group; empty when the request is not Sluice's
+
+	version int64  // of Bitbucket Data Center, which wants to be told
+	node    string // of GitHub's other API
+	author  string // of Azure, in whose name it completes by itself
+}
+
+// Draft is what a request should be.
+type Draft struct {
+	Head, Base string // branches of the same repository; an update leaves them alone
+	Group      string // key under which there is one open request at a time
+	Title      string // one line
+	Body       string // Markdown; pass what strangers wrote through Escape
+	// Labels and Reviewers are added, and none that a person added is taken away.
+	// Reviewers are user names; on GitHub and Gitea owner/team too, on Bitbucket
+	// Cloud account ids or {uuid}s, on Azure ids. Bitbucket has no labels.
+	Labels    []string
+	Reviewers []string
+}
+
+// driver is one kind of host.
+type driver interface {
+	// list gives requests with the head branch in any state, or, without a
+	// branch, open ones. Newest first.
+	list(ctx context.Context, head string) ([]Request, error)
+	get(ctx context.Context, id int64) (Request, error)
+	create(ctx context.Context, d Draft) (Request, error)
+	update(ctx context.Context, r Request, d Draft) error
+	autoMerge(ctx context.Context, r Request) error
+	close(ctx context.Context, r Request) error
+	comment(ctx context.Context, r Request, text string) error
+	maxBody() int
+}
