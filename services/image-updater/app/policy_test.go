@@ -36,7 +36,7 @@ func TestChoose(t *testing.T) {
 		c.Decision.Considered != 4 || c.Decision.Counts["Lower"] != 1 || len(c.Decision.Rejected) != 3 {
 		t.Errorf("chosen is %+v, %+v", c, c.Decision)
 	}
-	w.registry.SetTags("org/app", "1.0.0", "1.1.0", "1.2.0")
+	w.registry.SetTags("org/app", "1.0.0", "1.1.0", "1.2.0", "latest")
 	w.scan("app")
 	p := w.chooses("app", "1.2.0")
 	ready := apimeta.FindStatusCondition(p.Status.Conditions, meta.ReadyCondition)
@@ -101,7 +101,6 @@ func TestFailures(t *testing.T) {
 		"order":         {annotation("order", "oldest"), "InvalidPolicy", true},
 		"platform":      {annotation("platform", "linux;amd64"), "InvalidPolicy", true},
 		"age":           {annotation("min-age", "tomorrow"), "InvalidPolicy", true},
-		"interval":      {func(p *imagev1.ImagePolicy) { p.Spec.DigestReflectionPolicy = imagev1.ReflectAlways }, imagev1.IntervalNotConfiguredReason, true},
 		"missing":       {func(p *imagev1.ImagePolicy) { p.Spec.ImageRepositoryRef.Name = "missing" }, imagev1.DependencyNotReadyReason, false},
 		"address":       {func(p *imagev1.ImagePolicy) { p.Spec.ImageRepositoryRef.Name = "address" }, imagev1.ImageURLInvalidReason, true},
 		"elsewhere":     {func(p *imagev1.ImagePolicy) { p.Spec.ImageRepositoryRef.Namespace = w.ns + "-other" }, acl.AccessDeniedReason, false},
@@ -149,7 +148,9 @@ func TestDigests(t *testing.T) {
 	w.create("always", digests(imagev1.ReflectAlways))
 	check := func(name, want string) {
 		t.Helper()
-		w.until(name, "at digest "+want, func(p *imagev1.ImagePolicy) bool { return p.Status.LatestRef != nil && p.Status.LatestRef.Digest == want })
+		w.until(name, "at digest "+want, func(p *imagev1.ImagePolicy) bool {
+			return p.Status.LatestRef != nil && p.Status.LatestRef.Digest == want
+		})
 		if got := w.chosen(name).Digest; got != want {
 			t.Errorf("record of %s has %q, want %q", name, got, want)
 		}

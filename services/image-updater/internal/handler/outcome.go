@@ -131,8 +131,10 @@ func (j *job) failed(ctx context.Context, failure error) (stage.Result, error) {
 		return stage.Result{}, errors.Join(failure, err)
 	}
 	if line := told.reason + ": " + message; j.known.Failed != line {
-		j.run.Log.Warn("cannot choose an image", "reason", told.reason, "err", failure)
-		if !told.keeps { // to wait is no news
+		if told.keeps { // to wait is no news
+			j.run.Log.Info("choice of image waits", "reason", told.reason, "why", message)
+		} else {
+			j.run.Log.Warn("cannot choose an image", "reason", told.reason, "err", failure)
 			j.Events.Warning(j.policy, "", told.reason, message)
 		}
 		j.known.Failed = line
