@@ -9,6 +9,9 @@ import (
 	automationv1 "github.com/fluxcd/image-automation-controller/api/v1"
 	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
 
+	"github.com/sluice-cd/sluice/libs/git"
+	gitaccess "github.com/sluice-cd/sluice/libs/git/access"
+	"github.com/sluice-cd/sluice/libs/git/identity"
 	"github.com/sluice-cd/sluice/libs/imageaccess"
 	"github.com/sluice-cd/sluice/libs/imagecache"
 	"github.com/sluice-cd/sluice/libs/kube"
@@ -45,7 +48,12 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 		return err
 	}
 	defer events.Stop()
-	stages, err := newStages(ctx, env, c, cache, events)
+	mirrors, err := git.NewMirrors(git.Options{Dir: c.DataDir, InsecureHosts: c.InsecureHosts, Logger: env.Log})
+	if err != nil {
+		return fmt.Errorf("open mirrors: %w", err)
+	}
+	defer func() { _ = mirrors.Close() }()
+	stages, err := newStages(ctx, env, c, cache, events, mirrors)
 	if err != nil {
 		return err
 	}
@@ -65,7 +73,7 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 }
 
 // newStages makes both stages. They share the client of registries, and its budget with all other services.
-func newStages(ctx context.Context, env *service.Env, c Config, cache *imagecache.Cache, events *kube.Events) ([]*stage.Stage, error) {
+func newStages(ctx context.Context, env *service.Env, c Config, cache *imagecache.Cache, events *kube.Events, mirrors *git.Mirrors) ([]*stage.Stage, error) {
 	registries, err := registry.New(registry.Options{
 		Budget: cache.NewBudget(c.Rate), UserAgent: "sluice/" + version.Version, TokenHosts: c.TokenHosts, Connections: c.Policies,
 		HostLabel: cache.HostLabel, Registry: env.Registry,
@@ -83,8 +91,13 @@ func newStages(ctx context.Context, env *service.Env, c Config, cache *imagecach
 	if err != nil {
 		return nil, err
 	}
+	issuer, err := identity.NewIssuer(env.Cluster.Client, c.ObjectIdentities)
+	if err != nil {
+		return nil, err
+	}
 	updates, err := update.New(ctx, update.Config{
 		Env: env, Events: events, Cache: cache, Registries: registries, Access: access, Slots: c.Updates, Quiet: c.Quiet, MaxWait: c.MaxWait,
+		Mirrors: mirrors, Git: &gitaccess.Reader{Secrets: env.Cluster, Mirrors: mirrors, Identity: issuer},
 	})
 	if err != nil {
 		return nil, err

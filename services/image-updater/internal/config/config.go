@@ -3,6 +3,8 @@ package config
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -20,6 +22,11 @@ type Config struct {
 	// Quiet is how long an automation waits for more changes after one, MaxWait how long it waits at most after the first.
 	Quiet, MaxWait time.Duration
 
+	// DataDir holds the mirrors of repositories. It is a cache: it may be empty, lost, or on an emptyDir.
+	DataDir string
+	// InsecureHosts are the git hosts, with * for any part of a name, that may be talked to over plain HTTP; all by default, as in Flux.
+	InsecureHosts []string
+
 	// Rate is how many requests each registry host gets from all replicas of all services together; they must all have the same.
 	Rate imagecache.Rate
 	// TokenHosts are token services that get the credential of any registry that names them.
@@ -32,6 +39,7 @@ type Config struct {
 func Default() Config {
 	return Config{
 		Policies: 16, Updates: 4, Quiet: time.Second, MaxWait: 10 * time.Second,
+		DataDir: filepath.Join(os.TempDir(), "sluice-image-updater"), InsecureHosts: []string{"*"},
 		Rate: imagecache.Rate{PerSecond: 20, Burst: 20}, TokenHosts: []string{"sso.redhat.com"},
 	}
 }
@@ -41,6 +49,8 @@ func (c *Config) AddFlags(f *pflag.FlagSet) {
 	c.Redis.AddFlags(f)
 	f.IntVar(&c.Policies, "concurrent-policies", c.Policies, "policies evaluated at once")
 	f.IntVar(&c.Updates, "concurrent-updates", c.Updates, "repositories updated at once")
+	f.StringVar(&c.DataDir, "data-dir", c.DataDir, "directory for mirrors of repositories; a cache")
+	f.StringSliceVar(&c.InsecureHosts, "insecure-git-hosts", c.InsecureHosts, "git hosts that may be talked to over plain HTTP; * for any part of a name, empty for none")
 	c.AddUpdateFlags(f)
 	f.Float64Var(&c.Rate.PerSecond, "registry-rps", c.Rate.PerSecond, "requests per second that each registry host gets, from all replicas of all services together; 0 for any number")
 	f.IntVar(&c.Rate.Burst, "registry-burst", c.Rate.Burst, "requests that a registry host may get at once after a pause")
@@ -64,6 +74,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("--concurrent-policies %d: want at least 1", c.Policies)
 	case c.Updates < 1:
 		return fmt.Errorf("--concurrent-updates %d: want at least 1", c.Updates)
+	case c.DataDir == "":
+		return fmt.Errorf("--data-dir is empty")
 	case c.Quiet < 0:
 		return fmt.Errorf("--update-quiet %s: want 0 or more", c.Quiet)
 	case c.MaxWait < c.Quiet:

@@ -1,0 +1,61 @@
+package update
+
+import (
+	"errors"
+
+	automationv1 "github.com/fluxcd/image-automation-controller/api/v1"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+
+	"github.com/sluice-cd/sluice/libs/git"
+	"github.com/sluice-cd/sluice/libs/git/access"
+	"github.com/sluice-cd/sluice/libs/git/branch"
+)
+
+// Reasons of conditions that Flux has no words for.
+const (
+	reasonProtected = "BranchProtected"
+	reasonReadOnly  = "RepositoryReadOnly"
+	reasonDeclined  = "PushDeclined"
+	reasonRaces     = "PushRacesLost"
+	reasonRewind    = "PushWouldRewrite"
+)
+
+// kinds are the failures of git that have a reason of their own, the first that fits decides.
+var kinds = []struct {
+	kind    error
+	reason  string
+	stalled bool
+}{
+	{git.ErrAuthentication, sourcev1.AuthenticationFailedReason, false},
+	{git.ErrHostKey, sourcev1.AuthenticationFailedReason, false},
+	{git.ErrProtected, reasonProtected, false},
+	{git.ErrReadOnly, reasonReadOnly, false},
+	{git.ErrDeclined, reasonDeclined, false},
+	{git.ErrRaceLost, reasonRaces, false},
+	{branch.ErrRewind, reasonRewind, false},
+	{branch.ErrInvalid, automationv1.InvalidSourceConfigReason, true},
+	{git.ErrURLInvalid, automationv1.InvalidSourceConfigReason, true},
+	{git.ErrRefInvalid, automationv1.InvalidSourceConfigReason, true},
+}
+
+// classify finds the reason that a condition gives for a failure, and whether nothing changes before the spec does.
+func classify(err error) (reason string, stalled bool) {
+	var spec *specError
+	var own *access.Error
+	var edits *editError
+	switch {
+	case errors.As(err, &spec):
+		return spec.reason, spec.stalled
+	case errors.As(err, &own):
+		return own.Reason, own.Stalled
+	}
+	for _, k := range kinds {
+		if errors.Is(err, k.kind) {
+			return k.reason, k.stalled
+		}
+	}
+	if errors.As(err, &edits) {
+		return automationv1.UpdateFailedReason, false
+	}
+	return automationv1.GitOperationFailedReason, false
+}

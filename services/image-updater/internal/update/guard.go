@@ -1,0 +1,171 @@
+package update
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sluice-cd/sluice/libs/imagecache"
+	"github.com/sluice-cd/sluice/libs/registry"
+	"github.com/sluice-cd/sluice/services/image-updater/internal/edit"
+	"github.com/sluice-cd/sluice/services/image-updater/internal/imageref"
+	"github.com/sluice-cd/sluice/services/image-updater/internal/policy"
+)
+
+// Reasons why a place is left as it is, as conditions and Events give them.
+const (
+	reasonOnHold     = "OnHold"
+	reasonLocked     = "Locked"
+	reasonDowngrade  = "Downgrade"
+	reasonRolledBack = "RolledBack"
+)
+
+// held is an image that is left as it is though its policy chose another one.
+type held struct {
+	Policy  string
+	Place   string // file:line
+	Present string
+	Wanted  string
+	Reason  string
+	Message string
+}
+
+// group are the marked places that change together or not at all: those of one object for one policy.
+type group struct {
+	policy string
+	object edit.Object
+}
+
+func groupOf(m edit.Marker) group { return group{m.Policy.Name, m.Object} }
+
+// decide says for which groups of a file the choice must not be written. Names, tags and digests of an image are often apart, so a group is
+// looked at as a whole before any of it is changed.
+func (s *scanner) decide(ctx context.Context, name string, data []byte) (map[group]*held, error) {
+	f, err := edit.Parse(name, data)
+	if err != nil {
+		return nil, nil // which is told when the file is edited
+	}
+	markers, _ := f.Markers()
+	decisions := map[group]*held{}
+	for _, m := range markers {
+		c := s.choices.taken[m.Policy.Name]
+		if m.Policy.Namespace != s.namespace || c == nil || c.ref.Name == "" || decisions[groupOf(m)] != nil {
+			continue
+		}
+		want, err := m.Want(c.ref)
+		if err != nil || want == m.Value {
+			continue
+		}
+		h, err := s.objection(ctx, c, m)
+		if err != nil {
+			return nil, err
+		}
+		if h != nil {
+			h.Place, h.Present = fmt.Sprintf("%s:%d", m.File, m.Line), m.Value
+			decisions[groupOf(m)] = h
+			s.found.held = append(s.found.held, *h)
+		}
+	}
+	return decisions, nil
+}
+
+// objection says why a choice must not replace what a place holds.
+func (s *scanner) objection(ctx context.Context, c *choice, m edit.Marker) (*held, error) {
+	if c.held != nil {
+		h := *c.held
+		return &h, nil
+	}
+	order, ranked := 0, false
+	if present := tagOf(m); present != "" && present != c.ref.Tag {
+		order, ranked = c.policy.Rank(s.tag(ctx, c, present), s.tag(ctx, c, c.ref.Tag))
+	}
+	if ranked && order > 0 {
+		return s.downgrade(c, m), nil
+	}
+	return s.rolledBack(ctx, c, m)
+}
+
+// tagOf is the tag that a marked place holds at present, if it holds one.
+func tagOf(m edit.Marker) string {
+	switch m.Part {
+	case edit.Tag:
+		return m.Value
+	case edit.Image:
+		if ref, err := imageref.Parse(m.Value); err == nil {
+			return ref.Tag
+		}
+	}
+	return ""
+}
+
+// tag is what is known of a tag, as far as the order of the policy asks for it.
+func (s *scanner) tag(ctx context.Context, c *choice, name string) policy.Tag {
+	t := policy.Tag{Name: name}
+	if name == c.chosen.Tag && !c.chosen.Created.IsZero() {
+		t.Created = c.chosen.Created
+	} else if c.object.Annotations[policy.OrderAnnotation] == string(policy.Newest) {
+		t.Created = s.created(ctx, c, name)
+	}
+	return t
+}
+
+// created is when the image of a tag was built, as the cache remembers it; zero where it does not.
+func (u *updater) created(ctx context.Context, c *choice, tag string) time.Time {
+	image, err := registry.ParseImage(c.chosen.Image)
+	if err != nil || u.Cache == nil {
+		return time.Time{}
+	}
+	digests, err := u.Cache.Digests(ctx, imagecache.Scope{Image: c.chosen.Image, Credential: c.chosen.Credential}, []string{tag})
+	if err != nil {
+		return time.Time{}
+	}
+	meta, err := u.Cache.Metadata(ctx, image.Host(), digests[tag].Digest)
+	if err != nil || meta == nil {
+		return time.Time{}
+	}
+	return meta.Created
+}
+
+// downgrade objects to a choice that ranks below what is there, unless a person has asked for it since: by another rule in the policy, or by
+// an annotation.
+func (s *scanner) downgrade(c *choice, m edit.Marker) *held {
+	before, known := s.known.Written[c.object.Name]
+	if known && before.Rule != "" && before.Rule != c.rule || c.object.Annotations[downgradeAnnotation] == "true" {
+		return nil
+	}
+	return c.hold(reasonDowngrade, fmt.Sprintf("%s ranks below %s, which is there; annotation %s: \"true\" on the policy lets it be written", c.ref.Tag, tagOf(m), downgradeAnnotation))
+}
+
+// rolledBack objects to a choice that somebody has set back. A version above that one is not held.
+func (s *scanner) rolledBack(ctx context.Context, c *choice, m edit.Marker) (*held, error) {
+	name := c.object.Name
+	before, isHeld := s.known.Holds[name]
+	if isHeld && s.above(ctx, c, before) {
+		isHeld = false
+	}
+	if !isHeld {
+		if s.known.Written[name].Ref != c.ref.String() {
+			return nil, nil // never written before, so nobody can have set it back
+		}
+		found, err := s.reverted(ctx, c, m)
+		if err != nil || found == nil {
+			return nil, err
+		}
+		before = *found
+		s.known.Holds[name] = before
+	}
+	by := "somebody"
+	if before.By != "" {
+		by = fmt.Sprintf("%s in commit %.7s", before.By, before.Commit)
+	}
+	return c.hold(reasonRolledBack, fmt.Sprintf("%s was set back to %s by %s; a newer version will be written", before.Ref, before.Now, by)), nil
+}
+
+// above says whether the choice is newer than the version that is held.
+func (s *scanner) above(ctx context.Context, c *choice, h hold) bool {
+	if c.ref.String() == h.Ref {
+		return false
+	}
+	order, ranked := c.policy.Rank(s.tag(ctx, c, c.ref.Tag), s.tag(ctx, c, h.Tag))
+	return !ranked || order >= 0
+}

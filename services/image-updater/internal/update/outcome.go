@@ -1,0 +1,248 @@
+package update
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	automationv1 "github.com/fluxcd/image-automation-controller/api/v1"
+	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
+	"github.com/fluxcd/pkg/apis/meta"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluice-cd/sluice/libs/kube"
+	"github.com/sluice-cd/sluice/libs/stage"
+	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
+)
+
+// heldCondition is the condition that says what is left as it is though a policy chose another image.
+const heldCondition = "Held"
+
+// maxTold is how many problems or holds a message names.
+const maxTold = 10
+
+// succeeded writes the status, tells of a commit and of what is held. A run that was ended half-way does here what is missing.
+func (u *updater) succeeded(ctx context.Context, run *stage.Run, auto *automationv1.ImageUpdateAutomation, known *record, all *choices, result *outcome) error {
+	known.conclude(all, result)
+	before := auto.DeepCopy()
+	status := &auto.Status
+	now := metav1.NewTime(time.Now().Truncate(time.Second))
+	status.LastAutomationRunTime, status.ObservedSourceRevision = &now, result.revision
+	status.ObservedPolicies = all.observed(status.ObservedPolicies)
+	status.ObservedGeneration, status.LastHandledReconcileAt = auto.Generation, kube.RequestedAt(auto)
+	if result.recalled {
+		status.LastPushCommit, status.LastPushTime = known.Pushed.Commit, &now
+	}
+	markHeld(auto, result.held)
+	problem := markReady(auto, result)
+	if err := u.writeStatus(ctx, run, before, auto); err != nil {
+		return err
+	}
+	if err := u.keepHolds(ctx, run, auto, known); err != nil {
+		return err
+	}
+	if err := u.tell(ctx, run, auto, known, result); err != nil {
+		return err
+	}
+	if problem != "" && problem != known.Failed {
+		ready := apimeta.FindStatusCondition(auto.Status.Conditions, meta.ReadyCondition)
+		u.Events.Warning(auto, result.revision, ready.Reason, problem)
+	}
+	known.Failed = problem
+	return run.Keep(known)
+}
+
+// conclude notes what a finished run was about.
+func (r *record) conclude(all *choices, result *outcome) {
+	isHeld := map[string]bool{}
+	for _, h := range result.held {
+		isHeld[h.Policy] = true
+	}
+	for name, one := range all.taken {
+		if one.ref.Name != "" && !isHeld[name] {
+			r.Written[name] = written{one.ref.String(), one.rule}
+			delete(r.Holds, name)
+		}
+	}
+	for name := range r.Holds {
+		if !all.known[name] {
+			delete(r.Holds, name)
+		}
+	}
+	r.Done, r.Waiting = all.digest(), waiting{}
+}
+
+// markReady says in conditions what came of the run, and returns the message where not all of it is well.
+func markReady(auto *automationv1.ImageUpdateAutomation, result *outcome) string {
+	if len(result.problems) == 0 {
+		kube.MarkReady(&auto.Status.Conditions, auto.Generation, meta.SucceededReason, "repository up-to-date")
+		return ""
+	}
+	lines := make([]string, 0, maxTold)
+	for _, p := range result.problems {
+		lines = append(lines, p.Error())
+	}
+	message := listed(lines)
+	kube.MarkFailed(&auto.Status.Conditions, auto.Generation, string(result.problems[0].Reason), message, false)
+	return message
+}
+
+func listed(lines []string) string {
+	if more := len(lines) - maxTold; more > 0 {
+		lines = append(slices.Clone(lines[:maxTold]), fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// markHeld says in a condition of its own what is held.
+func markHeld(auto *automationv1.ImageUpdateAutomation, list []held) {
+	if len(list) == 0 {
+		apimeta.RemoveStatusCondition(&auto.Status.Conditions, heldCondition)
+		return
+	}
+	kube.SetCondition(&auto.Status.Conditions, heldCondition, metav1.ConditionTrue, auto.Generation, list[0].Reason, heldMessage(list))
+}
+
+func heldMessage(list []held) string {
+	lines := make([]string, len(list))
+	for i, h := range list {
+		lines[i] = h.String()
+	}
+	return listed(lines)
+}
+
+// String is the hold in one line.
+func (h held) String() string {
+	return fmt.Sprintf("policy %s at %s (%s): %s", h.Policy, h.Place, h.Present, h.Message)
+}
+
+// writeStatus writes the status if it changed, once more looking whether the object is in these hands.
+func (u *updater) writeStatus(ctx context.Context, run *stage.Run, before, after *automationv1.ImageUpdateAutomation) error {
+	if err := run.Guard(); err != nil {
+		return err
+	}
+	_, err := u.cluster.PatchStatus(ctx, before, after)
+	return err
+}
+
+// keepHolds writes what somebody has set back where it outlasts the bus.
+func (u *updater) keepHolds(ctx context.Context, run *stage.Run, auto *automationv1.ImageUpdateAutomation, known *record) error {
+	text := ""
+	if len(known.Holds) > 0 {
+		data, err := json.Marshal(known.Holds)
+		if err != nil {
+			return fmt.Errorf("note holds: %w", err)
+		}
+		text = string(data)
+	}
+	if auto.Annotations[holdsAnnotation] == text {
+		return nil
+	}
+	if err := run.Guard(); err != nil {
+		return err
+	}
+	before := auto.DeepCopy()
+	if text == "" {
+		delete(auto.Annotations, holdsAnnotation)
+	} else {
+		metav1.SetMetaDataAnnotation(&auto.ObjectMeta, holdsAnnotation, text)
+	}
+	if err := u.cluster.Client.Patch(ctx, auto, client.MergeFrom(before), client.FieldOwner(kube.FieldManager)); err != nil {
+		return fmt.Errorf("note holds: %w", err)
+	}
+	return nil
+}
+
+// tell publishes a commit that was pushed, once, and what is held, when it is another than before.
+func (u *updater) tell(ctx context.Context, run *stage.Run, auto *automationv1.ImageUpdateAutomation, known *record, result *outcome) error {
+	if result.recalled && !known.Pushed.Concluded {
+		p := known.Pushed
+		if err := run.Tell(ctx, updated(auto, p)); err != nil {
+			return err
+		}
+		u.Events.Normal(auto, p.Branch+"@sha1:"+p.Commit, meta.SucceededReason, fmt.Sprintf("pushed commit '%.7s' to branch '%s'\n%s", p.Commit, p.Branch, p.Message))
+		p.Concluded, p.Message, p.Changes = true, "", nil
+	}
+	told := heldMessage(result.held)
+	if told == known.HeldTold {
+		return nil
+	}
+	for _, h := range result.held[:min(len(result.held), maxTold)] {
+		if strings.Contains(known.HeldTold, h.String()) {
+			continue
+		}
+		if err := run.Tell(ctx, heldFact(auto, h)); err != nil {
+			return err
+		}
+	}
+	if told != "" {
+		u.Events.Warning(auto, result.revision, result.held[0].Reason, told)
+	}
+	known.HeldTold = told
+	return nil
+}
+
+func updated(auto *automationv1.ImageUpdateAutomation, p *pushed) *factsv1.Fact {
+	f := &factsv1.ImageUpdated{Branch: p.Branch, Commit: p.Commit, ChangeCount: int32(p.Count)}
+	for _, c := range p.Changes {
+		f.Changes = append(f.Changes, &factsv1.ImageChange{Policy: policyReference(auto, c.Policy), Path: c.Path, OldValue: c.Old, NewValue: c.New})
+	}
+	return &factsv1.Fact{
+		Id: fmt.Sprintf("%s/image-updated/%s", auto.UID, p.Commit), Object: reference(auto), Revision: p.Branch + "@sha1:" + p.Commit,
+		Kind: &factsv1.Fact_ImageUpdated{ImageUpdated: f},
+	}
+}
+
+func heldFact(auto *automationv1.ImageUpdateAutomation, h held) *factsv1.Fact {
+	return &factsv1.Fact{
+		Id: fmt.Sprintf("%s/update-held/%s/%s/%s/%s", auto.UID, h.Policy, h.Place, h.Reason, h.Wanted), Object: reference(auto),
+		Kind: &factsv1.Fact_UpdateHeld{UpdateHeld: &factsv1.UpdateHeld{
+			Policy: policyReference(auto, h.Policy), Present: h.Present, Wanted: h.Wanted, Reason: h.Reason, Message: h.Message,
+		}},
+	}
+}
+
+func policyReference(auto *automationv1.ImageUpdateAutomation, name string) *factsv1.ObjectReference {
+	if name == "" {
+		return nil
+	}
+	return &factsv1.ObjectReference{ApiVersion: imagev1.GroupVersion.String(), Kind: imagev1.ImagePolicyKind, Namespace: auto.Namespace, Name: name}
+}
+
+func reference(auto *automationv1.ImageUpdateAutomation) *factsv1.ObjectReference {
+	return &factsv1.ObjectReference{
+		ApiVersion: automationv1.GroupVersion.String(), Kind: automationv1.ImageUpdateAutomationKind,
+		Namespace: auto.Namespace, Name: auto.Name, Uid: string(auto.UID), Generation: auto.Generation,
+	}
+}
+
+// failed writes the failure into the status, tells people when it is another than before, and says how to go on.
+func (u *updater) failed(ctx context.Context, run *stage.Run, auto *automationv1.ImageUpdateAutomation, known *record, failure error) (stage.Result, error) {
+	if errors.Is(failure, stage.ErrLockLost) || errors.Is(context.Cause(ctx), stage.ErrLockLost) || errors.Is(ctx.Err(), context.Canceled) {
+		return stage.Result{}, failure
+	}
+	reason, stalled := classify(failure)
+	before := auto.DeepCopy()
+	auto.Status.LastHandledReconcileAt = kube.RequestedAt(auto)
+	if stalled {
+		auto.Status.ObservedGeneration = auto.Generation
+	}
+	kube.MarkFailed(&auto.Status.Conditions, auto.Generation, reason, failure.Error(), stalled)
+	if err := u.writeStatus(ctx, run, before, auto); err != nil {
+		return stage.Result{}, errors.Join(run.Keep(known), stage.After(time.Second, err))
+	}
+	if told := reason + ": " + failure.Error(); told != known.Failed {
+		u.Events.Warning(auto, auto.Status.ObservedSourceRevision, reason, failure.Error())
+		known.Failed = told
+	}
+	if stalled {
+		failure = stage.Stall(failure)
+	}
+	return stage.Result{}, errors.Join(run.Keep(known), failure)
+}

@@ -1,0 +1,116 @@
+package update
+
+import (
+	"encoding/json"
+	"time"
+
+	automationv1 "github.com/fluxcd/image-automation-controller/api/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sluice-cd/sluice/libs/stage"
+)
+
+// record is what the stage remembers of an automation. Losing it costs nothing that the object, or the history of the branch, does not say.
+type record struct {
+	UID types.UID `json:"uid"`
+	// Written is, by policy, what was last taken for the branch; noted before the push.
+	Written map[string]written `json:"written,omitempty"`
+	// Holds are, by policy, the versions that somebody has set back. They are in an annotation of the object, too.
+	Holds map[string]hold `json:"holds,omitempty"`
+	// Done is a digest of the choices that the last finished run was about.
+	Done    string  `json:"done,omitempty"`
+	Waiting waiting `json:"waiting,omitzero"`
+	// Pushed is the last commit, noted before its push; Concluded says that status, fact and Event tell of it.
+	Pushed *pushed `json:"pushed,omitempty"`
+	// Failed is the failure, HeldTold what is held, that was last told.
+	Failed   string `json:"failed,omitempty"`
+	HeldTold string `json:"heldTold,omitempty"`
+	// Closed are, by group, pull requests that were closed without a merge, and what they would have changed.
+	Closed map[string]string `json:"closed,omitempty"`
+}
+
+// written is a choice that was taken, under the rule of its policy at that time.
+type written struct {
+	Ref  string `json:"ref"`
+	Rule string `json:"rule"`
+}
+
+// hold is a version that somebody has set back.
+type hold struct {
+	Ref    string    `json:"ref"`     // the version that is not written again
+	Tag    string    `json:"tag"`     // its tag
+	Now    string    `json:"present"` // what was there instead
+	By     string    `json:"by,omitempty"`
+	Commit string    `json:"commit,omitempty"`
+	Since  time.Time `json:"since"`
+}
+
+// waiting are changes that wait for others.
+type waiting struct {
+	Choices string    `json:"choices,omitempty"`
+	First   time.Time `json:"first,omitzero"`
+	Last    time.Time `json:"last,omitzero"`
+}
+
+// pushed is a commit.
+type pushed struct {
+	Commit    string   `json:"commit"`
+	Branch    string   `json:"branch"`
+	Message   string   `json:"message"`
+	Changes   []change `json:"changes,omitempty"` // the first of them
+	Count     int      `json:"count"`
+	Concluded bool     `json:"concluded,omitempty"`
+}
+
+// change is one value that a commit changed.
+type change struct {
+	Policy string `json:"policy,omitempty"`
+	Path   string `json:"path"`
+	Old    string `json:"old"`
+	New    string `json:"new"`
+}
+
+// holdsAnnotation keeps what somebody has set back, for when the bus lost it. It is written by image-updater.
+const holdsAnnotation = "sluice.dev/held-versions"
+
+func loadRecord(run *stage.Run, auto *automationv1.ImageUpdateAutomation) (*record, error) {
+	r := &record{}
+	if _, err := run.Load(r); err != nil {
+		return nil, err
+	}
+	if r.UID != auto.UID {
+		r = recall(auto)
+	}
+	if r.Written == nil {
+		r.Written = map[string]written{}
+	}
+	if r.Holds == nil {
+		r.Holds = map[string]hold{}
+	}
+	return r, nil
+}
+
+// recall finds in the object what the bus does not know.
+func recall(auto *automationv1.ImageUpdateAutomation) *record {
+	r := &record{UID: auto.UID, Written: map[string]written{}}
+	for name, ref := range auto.Status.ObservedPolicies {
+		r.Written[name] = written{Ref: ref.String()}
+	}
+	_ = json.Unmarshal([]byte(auto.Annotations[holdsAnnotation]), &r.Holds) // somebody else wrote into it: history says it again
+	return r
+}
+
+// collect says how long to wait for more changes after those of the choices.
+func (r *record) collect(choices string, now time.Time, quiet, most time.Duration) time.Duration {
+	if choices == r.Done {
+		r.Waiting = waiting{}
+		return 0
+	}
+	if r.Waiting.Choices != choices {
+		if r.Waiting.First.IsZero() {
+			r.Waiting.First = now
+		}
+		r.Waiting.Choices, r.Waiting.Last = choices, now
+	}
+	return max(0, min(r.Waiting.Last.Add(quiet).Sub(now), r.Waiting.First.Add(most).Sub(now)))
+}

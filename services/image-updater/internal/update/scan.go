@@ -1,0 +1,98 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+
+	"github.com/sluice-cd/sluice/libs/git"
+	"github.com/sluice-cd/sluice/libs/git/branch"
+	"github.com/sluice-cd/sluice/services/image-updater/internal/edit"
+	"github.com/sluice-cd/sluice/services/image-updater/internal/imageref"
+)
+
+// maxRead is the most bytes of a file that are read to see whether it has markers.
+const maxRead = 32 << 20
+
+// edits are what a branch needs, and what keeps it from having it.
+type edits struct {
+	files    map[string][]byte
+	changes  []edit.Change
+	problems []*edit.Problem
+	held     []held
+}
+
+// scanner looks through the files of a branch.
+type scanner struct {
+	*updater
+	namespace string // of the automation
+	head      *branch.Head
+	choices   *choices
+	known     *record
+	found     edits
+}
+
+// scan makes the edits that the files at and below a path need.
+func (s *scanner) scan(ctx context.Context, at string) error {
+	entries, err := s.head.List(ctx, at)
+	if errors.Is(err, git.ErrNotFound) {
+		return fmt.Errorf("path %q of spec.update: %w", at, err)
+	}
+	if err != nil {
+		return err
+	}
+	s.found.files = map[string][]byte{}
+	for _, e := range entries {
+		if ext := path.Ext(e.Path); !e.Regular() || ext != ".yaml" && ext != ".yml" {
+			continue
+		}
+		data, err := s.head.Read(ctx, e.Hash, maxRead)
+		if errors.Is(err, git.ErrTooLarge) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.file(ctx, e.Path, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// file follows the markers of one file.
+func (s *scanner) file(ctx context.Context, name string, data []byte) error {
+	if !edit.HasMarkers(data) {
+		return nil
+	}
+	decisions, err := s.decide(ctx, name, data)
+	if err != nil {
+		return err
+	}
+	result, err := edit.Update(name, data, func(m edit.Marker) (imageref.Ref, error) { return s.choose(m, decisions) })
+	if err != nil {
+		return err
+	}
+	s.found.problems = append(s.found.problems, result.Problems...)
+	if len(result.Changes) > 0 {
+		s.found.changes = append(s.found.changes, result.Changes...)
+		s.found.files[name] = result.Data
+	}
+	return nil
+}
+
+// choose says what a marked place should hold.
+func (s *scanner) choose(m edit.Marker, decisions map[group]*held) (imageref.Ref, error) {
+	if m.Policy.Namespace != s.namespace {
+		return imageref.Ref{}, edit.ErrLeave
+	}
+	c := s.choices.taken[m.Policy.Name]
+	switch {
+	case c == nil && !s.choices.known[m.Policy.Name]:
+		return imageref.Ref{}, edit.ErrUnknownPolicy
+	case c == nil || c.ref.Name == "" || decisions[groupOf(m)] != nil:
+		return imageref.Ref{}, edit.ErrLeave
+	}
+	return c.ref, nil
+}
