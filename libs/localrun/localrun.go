@@ -226,7 +226,10 @@ func (i *Installation) command(r *Replica, name string) []string {
 	switch r.Service {
 	case "git-watcher":
 		command = append(command, "--data-dir", filepath.Join(o.Dir, name+"-mirrors"), "--artifact-addr", "127.0.0.1:0", "--artifact-url", "")
-	case "registry-scanner", "image-updater":
+	case "image-updater":
+		command = append(command, "--data-dir", filepath.Join(o.Dir, name+"-mirrors"))
+		fallthrough
+	case "registry-scanner":
 		command = append(command, "--redis-addr", i.cacheAddr(), "--redis-password-file", filepath.Join(o.Dir, "cache.password"),
 			"--cache-key-file", filepath.Join(o.Dir, "cache.key"))
 	default:

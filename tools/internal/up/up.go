@@ -79,7 +79,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 		return err
 	}
 	ctrllog.SetLogger(logr.FromSlogHandler(log.Handler()))
-	o.Git.DataDir = filepath.Join(o.DataDir, "git")
+	o.Git.DataDir, o.Update.DataDir = filepath.Join(o.DataDir, "git"), filepath.Join(o.DataDir, "updater")
 	key := filepath.Join(o.DataDir, "keys", "seal.key")
 	if err := seal.EnsureKeyFile(key); err != nil {
 		return err
