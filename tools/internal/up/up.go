@@ -90,7 +90,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 		return err
 	}
 	defer loud()
-	o.Git.DataDir = filepath.Join(o.DataDir, "git")
+	o.Git.DataDir, o.Update.DataDir = filepath.Join(o.DataDir, "git"), filepath.Join(o.DataDir, "updater")
 	o.Git.ObjectIdentities = o.Apply.ObjectIdentities
 	key := filepath.Join(o.DataDir, "keys", "seal.key")
 	if err := seal.EnsureKeyFile(key); err != nil {
@@ -102,7 +102,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 		return err
 	}
 	defer server.Stop()
-	cache, opened, err := imagecache.StartEmbeddedIn(filepath.Join(o.DataDir, "keys"))
+	cache, opened, err := imagecache.StartEmbeddedIn(filepath.Join(o.DataDir, "keys"), "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
