@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -85,6 +86,7 @@ type entry struct {
 	used    time.Time
 	running bool
 	waiting map[waiter]bool
+	owed    map[waiter]bool // those who were woken for a failure, and did not ask since
 }
 
 // New makes a fetcher with its mirrors in a new directory; Run starts it.
@@ -145,7 +147,8 @@ func (f *Fetcher) Want(who types.NamespacedName, addresses []render.Address, fre
 		switch {
 		case err != nil:
 			return nil, &Error{a, err}
-		case e.isFresh(fresh) && e.err != nil:
+		case e.err != nil && (e.isFresh(fresh) || e.owed[who]):
+			delete(e.owed, who)
 			return nil, &Error{a, e.err}
 		case e.isFresh(fresh):
 			found[a] = e.remote
@@ -194,7 +197,7 @@ var errBusy = errors.New("too many remote bases are being fetched")
 func (f *Fetcher) start(e *entry, who types.NamespacedName) error {
 	select {
 	case f.todo <- e:
-		e.running, e.waiting = true, map[waiter]bool{who: true}
+		e.running, e.waiting, e.owed = true, map[waiter]bool{who: true}, nil
 		return nil
 	default:
 		return errBusy
@@ -211,7 +214,7 @@ func (f *Fetcher) serve(ctx context.Context, e *entry) {
 		f.postpone(ctx, e)
 		return
 	}
-	remote, err := f.fetch(ctx, e.target)
+	remote, err := f.try(ctx, e)
 	if ctx.Err() != nil {
 		return
 	}
@@ -246,6 +249,19 @@ func (f *Fetcher) host(name string) chan struct{} {
 		f.hosts[name] = turn
 	}
 	return turn
+}
+
+var errPanic = errors.New("what was fetched cannot be read")
+
+// try survives whatever a server sends.
+func (f *Fetcher) try(ctx context.Context, e *entry) (remote render.Remote, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			f.options.Log.Error("fetch of a remote base panicked", "url", e.address.String(), "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+			remote, err = render.Remote{}, errPanic
+		}
+	}()
+	return f.fetch(ctx, e.target)
 }
 
 // fetch gets what is behind an address.

@@ -63,7 +63,7 @@ func (f *Fetcher) clone(ctx context.Context, r *repository) (render.Remote, erro
 	if err != nil {
 		return render.Remote{}, errMalformed
 	}
-	if err := f.checkHost(u); err != nil {
+	if err := checkHost(f.guard, u); err != nil {
 		return render.Remote{}, err
 	}
 	resolved, err := f.resolve(ctx, r)
