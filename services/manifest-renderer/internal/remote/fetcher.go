@@ -12,7 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"os"
+	"path/filepath"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/libs/git"
+	"github.com/sluice-cd/sluice/libs/tempdir"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/guard"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/render"
 )
@@ -68,7 +69,7 @@ type Fetcher struct {
 	guard   guard.Guard
 	client  *http.Client
 	mirrors *git.Mirrors
-	dir     string
+	dir     *tempdir.Dir
 	todo    chan *entry
 
 	mu      sync.Mutex
@@ -94,13 +95,13 @@ func New(o Options) (*Fetcher, error) {
 	if o.KeptBytes == 0 {
 		o.KeptBytes = keptBytes
 	}
-	dir, err := os.MkdirTemp("", "sluice-remote-")
+	dir, err := tempdir.New("sluice-remote-")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for remote bases: %w", err)
 	}
 	g := guard.Guard{Allow: o.Allow}
 	mirrors, err := git.NewMirrors(git.Options{
-		Dir: dir, Limits: limits, CacheBytes: 8 << 20, SubmoduleHosts: []string{"*"}, Control: g.Control, Logger: o.Log,
+		Dir: filepath.Join(dir.Path, "mirrors"), Limits: limits, CacheBytes: 8 << 20, SubmoduleHosts: []string{"*"}, Control: g.Control, Logger: o.Log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("keep repositories of remote bases: %w", err)
@@ -120,7 +121,7 @@ func (f *Fetcher) Run(ctx context.Context) {
 	all.Go(func() { f.expire(ctx) })
 	all.Wait()
 	_ = f.mirrors.Close()
-	if err := os.RemoveAll(f.dir); err != nil {
+	if err := f.dir.Remove(); err != nil {
 		f.options.Log.Warn("cannot remove repositories of remote bases", "err", err)
 	}
 }

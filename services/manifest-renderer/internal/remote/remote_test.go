@@ -49,7 +49,7 @@ func newWorld(t *testing.T, o Options) *world {
 	t.Cleanup(func() {
 		cancel()
 		running.Wait()
-		if _, err := os.Stat(f.dir); !errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(f.dir.Path); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("mirrors are left: %v", err)
 		}
 	})
