@@ -37,6 +37,8 @@ type ArtifactInfo struct {
 	Name     string
 	Size     int64     // bytes
 	Modified time.Time // when it was last put
+
+	sequence uint64 // of the message that a small artifact is; zero for a large one
 }
 
 // Artifacts is the store of packed sources.
@@ -172,6 +174,27 @@ func (s *objectStore) Delete(ctx context.Context, name string) error {
 		return fmt.Errorf("delete %s from bucket %s: %w", name, s.bucket, err)
 	}
 	return nil
+}
+
+// deleteListed deletes what List gave, if it was not put again since.
+func (s *objectStore) deleteListed(ctx context.Context, a ArtifactInfo) error {
+	request, cancel := oneRequest(ctx)
+	defer cancel()
+	store, err := s.open(request)
+	if err != nil {
+		return err
+	}
+	info, err := store.GetInfo(request, a.Name)
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look up %s in bucket %s: %w", a.Name, s.bucket, err)
+	}
+	if info.ModTime.After(a.Modified) {
+		return nil
+	}
+	return s.Delete(ctx, a.Name)
 }
 
 // removeOrphans purges chunks that no object names and that are older than age: what a Put that was

@@ -115,6 +115,56 @@ func TestPutAgainRefreshesTheTime(t *testing.T) {
 	}
 }
 
+// Who stores something again while garbage is collected is about to name it.
+func TestCollectLeavesWhatIsPutMeanwhile(t *testing.T) {
+	ctx := t.Context()
+	store := bustest.Start(t).Connect().Sets()
+	small, large := []byte("x"), bytes.Repeat([]byte("x"), 1<<20)
+	put := func() {
+		for _, data := range [][]byte{small, large} {
+			if err := store.Put(ctx, archive.Digest(data), data); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	put()
+	none := func(context.Context) (map[string]bool, error) { put(); return nil, nil }
+	if _, err := bus.Collect(ctx, store, 0, none); err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range [][]byte{small, large} {
+		if got, err := store.Get(ctx, archive.Digest(data)); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%d bytes that were put again: %d, %v", len(data), len(got), err)
+		}
+	}
+}
+
+// A stream that is lost alone is made again.
+func TestLostStreamsHeal(t *testing.T) {
+	ctx := t.Context()
+	server := bustest.Start(t)
+	conn := server.Connect()
+	js, err := jetstream.New(server.Raw())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for stream, use := range map[string]func() error{
+		"SMALL_sets": func() error { return conn.Sets().Put(ctx, "sha256:a", []byte("a")) },
+		"OBJ_sets":   func() error { return conn.Sets().Put(ctx, "sha256:b", make([]byte, 1<<20)) },
+		"KV_state":   func() error { _, err := conn.PutState(ctx, "k", nil, 0, bus.Condition{Key: "k"}); return err },
+		bus.StreamWork: func() error {
+			return conn.Schedule(ctx, "s", types.NamespacedName{Namespace: "a", Name: "b"}, time.Now(), nil, false)
+		},
+	} {
+		t.Run(stream, func(t *testing.T) {
+			if err := js.DeleteStream(ctx, stream); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, func() bool { return use() == nil })
+		})
+	}
+}
+
 func TestCollectRemovesAbortedUploads(t *testing.T) {
 	ctx := t.Context()
 	server := bustest.Start(t)

@@ -18,7 +18,8 @@ type Collected struct {
 }
 
 // Collect deletes from a store everything that was last put longer than grace ago and that named does not name. named is
-// asked after the listing, so what is named at that moment survives; it must read from the source of truth, not a cache.
+// asked after the listing, so what is named at that moment survives; it must read from the source of truth, not a cache. What is put
+// again after the listing survives, too.
 func Collect(ctx context.Context, store ArtifactStore, grace time.Duration, named func(context.Context) (map[string]bool, error)) (Collected, error) {
 	var done Collected
 	have, err := store.List(ctx)
@@ -33,7 +34,7 @@ func Collect(ctx context.Context, store ArtifactStore, grace time.Duration, name
 		if wanted[a.Name] || time.Since(a.Modified) < grace {
 			continue
 		}
-		if err := store.Delete(ctx, a.Name); err != nil {
+		if err := remove(ctx, store, a); err != nil {
 			return done, err
 		}
 		done.Artifacts++
@@ -43,4 +44,11 @@ func Collect(ctx context.Context, store ArtifactStore, grace time.Duration, name
 		done.Orphans, err = s.removeOrphans(ctx, grace)
 	}
 	return done, err
+}
+
+func remove(ctx context.Context, store ArtifactStore, a ArtifactInfo) error {
+	if s, ok := store.(*smallStore); ok {
+		return s.deleteListed(ctx, a)
+	}
+	return store.Delete(ctx, a.Name)
 }

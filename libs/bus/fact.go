@@ -84,7 +84,7 @@ func (c *Conn) PublishFact(ctx context.Context, f *factsv1.Fact, header map[stri
 	if err != nil {
 		return fmt.Errorf("publish fact %s: %w", kind, err)
 	}
-	if _, err := c.JS.PublishMsg(ctx, message(FactSubject(kind, FactObject(f)), data, header)); err != nil {
+	if _, err := c.publish(ctx, message(FactSubject(kind, FactObject(f)), data, header)); err != nil {
 		return fmt.Errorf("publish fact %s: %w", kind, err)
 	}
 	return nil

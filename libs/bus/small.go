@@ -40,8 +40,7 @@ func (s *smallStore) Put(ctx context.Context, name string, data []byte) error {
 	}
 	ctx, cancel := oneRequest(ctx)
 	defer cancel()
-	if _, err := s.conn.JS.PublishMsg(ctx, message(s.subject(name), data, nil)); err != nil {
-		s.conn.Heal()
+	if _, err := s.conn.publish(ctx, message(s.subject(name), data, nil)); err != nil {
 		return fmt.Errorf("put %s into bucket %s: %w", name, s.large.bucket, err)
 	}
 	return nil
@@ -96,20 +95,36 @@ func (s *smallStore) Has(ctx context.Context, name string) (bool, error) {
 }
 
 func (s *smallStore) Delete(ctx context.Context, name string) error {
-	if err := s.deleteSmall(ctx, name); err != nil {
-		return fmt.Errorf("delete %s from bucket %s: %w", name, s.large.bucket, err)
+	if err := s.deleteSmall(ctx, name, 0); err != nil {
+		return err
 	}
 	return s.large.Delete(ctx, name)
 }
 
-func (s *smallStore) deleteSmall(ctx context.Context, name string) error {
+// deleteListed deletes what List gave, if it was not put again since: then it is another message.
+func (s *smallStore) deleteListed(ctx context.Context, a ArtifactInfo) error {
+	if a.sequence == 0 {
+		return s.large.deleteListed(ctx, a)
+	}
+	return s.deleteSmall(ctx, a.Name, a.sequence)
+}
+
+// deleteSmall deletes the message of a name if it has at most that sequence; zero means any.
+func (s *smallStore) deleteSmall(ctx context.Context, name string, sequence uint64) error {
 	ctx, cancel := oneRequest(ctx)
 	defer cancel()
 	stream, err := s.conn.openStream(ctx, s.streamName())
 	if err != nil {
 		return err
 	}
-	return stream.Purge(ctx, jetstream.WithPurgeSubject(s.subject(name)))
+	options := []jetstream.StreamPurgeOpt{jetstream.WithPurgeSubject(s.subject(name))}
+	if sequence > 0 {
+		options = append(options, jetstream.WithPurgeSequence(sequence+1)) // up to there, and not including it
+	}
+	if err := stream.Purge(ctx, options...); err != nil {
+		return fmt.Errorf("delete %s from bucket %s: %w", name, s.large.bucket, err)
+	}
+	return nil
 }
 
 func (s *smallStore) removeOrphans(ctx context.Context, age time.Duration) (int, error) {

@@ -71,5 +71,5 @@ func (s *smallStore) info(msg jetstream.Msg) (info ArtifactInfo, pending uint64,
 	if err != nil {
 		return info, 0, fmt.Errorf("size of %s: %w", name, err)
 	}
-	return ArtifactInfo{Name: name, Size: size, Modified: meta.Timestamp}, meta.NumPending, nil
+	return ArtifactInfo{Name: name, Size: size, Modified: meta.Timestamp, sequence: meta.Sequence.Stream}, meta.NumPending, nil
 }

@@ -67,7 +67,7 @@ func (c *Conn) PutState(ctx context.Context, key string, value []byte, ttl time.
 	if ttl > 0 {
 		opts = append(opts, jetstream.WithMsgTTL(ttl))
 	}
-	ack, err := c.JS.PublishMsg(ctx, message(StateSubject(key), value, nil), opts...)
+	ack, err := c.publish(ctx, message(StateSubject(key), value, nil), opts...)
 	if err != nil {
 		var api *jetstream.APIError
 		if errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
@@ -158,7 +158,7 @@ func (c *Conn) Schedule(ctx context.Context, stage string, key types.NamespacedN
 	if onlyIfNone {
 		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(0))
 	}
-	if _, err := c.JS.PublishMsg(ctx, m, opts...); err != nil {
+	if _, err := c.publish(ctx, m, opts...); err != nil {
 		var api *jetstream.APIError
 		if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
 			return ErrConflict

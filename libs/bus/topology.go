@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -35,7 +36,9 @@ func (t Topology) withDefaults() Topology {
 
 // streams are all that declare makes, those behind buckets included.
 func streams() []string {
-	return []string{StreamWork, StreamFacts, streamState, streamOf(BucketArtifacts), streamOf(BucketSets)}
+	return []string{
+		StreamWork, StreamFacts, streamState, streamOf(BucketArtifacts), streamOf(BucketSets), smallStream(BucketArtifacts), smallStream(BucketSets),
+	}
 }
 
 // find returns when stream WORK was created if every stream exists, so that a bus that only was away is left as it is: writing settings
@@ -238,6 +241,15 @@ func (c *Conn) Heal() {
 	case c.heal <- struct{}{}:
 	default:
 	}
+}
+
+// publish stores a message. A stream that is missing is declared again; one that refuses, as when it is full, is there.
+func (c *Conn) publish(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	ack, err := c.JS.PublishMsg(ctx, m, opts...)
+	if errors.Is(err, jetstream.ErrNoStreamResponse) {
+		c.Heal()
+	}
+	return ack, err
 }
 
 func (c *Conn) healLoop(ctx context.Context) {

@@ -7,6 +7,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/sluice-cd/sluice/libs/process"
+	"github.com/sluice-cd/sluice/libs/tempdir"
 )
 
 // stdinVariable tells a program of tools/controlplane to end when its standard
@@ -22,8 +23,7 @@ var ErrGiven = errors.New("the control plane was given, not started here")
 type ControlPlane struct {
 	options    Options
 	dir        string
-	temporary  bool
-	unlockDir  func() // of a temporary folder
+	temporary  *tempdir.Dir // nil for a given folder
 	given      bool
 	port       int
 	etcdPort   int

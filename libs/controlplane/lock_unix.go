@@ -47,16 +47,3 @@ func waitForLock(ctx context.Context, file *os.File, busy func()) error {
 		}
 	}
 }
-
-// tryLock takes the lock on a file that is there, if nobody holds it.
-func tryLock(path string) (unlock func(), ok bool) {
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return nil, false
-	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		file.Close()
-		return nil, false
-	}
-	return func() { file.Close() }, true
-}

@@ -37,7 +37,7 @@ func (c *ControlPlane) Stop() error {
 // stopServer kills at once where the data go too: an API server takes a second
 // to end by itself.
 func (c *ControlPlane) stopServer(p *process.Process) error {
-	if c.temporary {
+	if c.temporary != nil {
 		return p.Kill()
 	}
 	return errors.Join(p.Resume(), p.Stop(stopGrace))

@@ -64,14 +64,16 @@ func (m *mender) run(ctx context.Context) {
 func (m *mender) awaitRoom(ctx context.Context) bool {
 	tick := time.NewTicker(roomEvery)
 	defer tick.Stop()
-	for m.tryRoom() != nil {
+	for {
 		select {
 		case <-ctx.Done():
 			return false
-		case <-tick.C:
+		case <-tick.C: // also the first time: where JetStream does not start for another reason, that is tried no more often
+		}
+		if m.tryRoom() == nil {
+			return true
 		}
 	}
-	return true
 }
 
 // tryRoom writes to the disk and takes it away again.
@@ -80,8 +82,10 @@ func (m *mender) tryRoom() error {
 	if err != nil {
 		return fmt.Errorf("try for room: %w", err)
 	}
-	defer os.Remove(f.Name())
 	defer f.Close()
+	if err := os.Remove(f.Name()); err != nil { // before anything is in it: who is killed now leaves nothing
+		return fmt.Errorf("try for room: %w", err)
+	}
 	if _, err := f.Write(make([]byte, roomBytes)); err != nil {
 		return fmt.Errorf("try for room: %w", err)
 	}

@@ -187,6 +187,25 @@ func TestHostileText(t *testing.T) {
 	}
 }
 
+// Servers of large hosts check all that they are sent, as fsck does.
+func TestStrictServer(t *testing.T) {
+	w := newWorld(t, gittest.Options{})
+	w.seed(gittest.Commit{Files: map[string]string{"a": "1"}})
+	w.git("config", "transfer.fsckObjects", "true")
+	w.git("config", "transfer.unpackLimit", "1")
+	d := draft("x/a", "same", "y/a", "same", "z", "same")
+	d.Author = Person{Email: "bot@example.com"}
+	c, err := push(t.Context(), w.open(""), d)
+	w.do(err)
+	w.sound()
+	if c.Objects != 4 { // a file, a directory, the root and the commit
+		t.Errorf("%d objects", c.Objects)
+	}
+	if got := w.git("log", "-1", "--format=%an|%ae"); got != "|bot@example.com" {
+		t.Error(got)
+	}
+}
+
 // Old modes, odd names and the order of entries stay as they are.
 func TestTreesStayAsTheyAre(t *testing.T) {
 	w := newWorld(t, gittest.Options{})

@@ -77,12 +77,22 @@ func (b *Branch) Commit(ctx context.Context, d Draft) (*Commit, error) {
 		return nil, err
 	}
 	commit := git.NewCommit(raw)
-	objects := append(tree.objects, commit)
+	objects := unique(append(tree.objects, commit))
 	pack, err := git.Pack(objects)
 	if err != nil {
 		return nil, err
 	}
 	return &Commit{Hash: commit.Hash, Parents: parents, Paths: tree.changed, Pack: pack, Objects: len(objects)}, nil
+}
+
+// unique leaves one of each object: servers that check packs strictly refuse those that hold one twice.
+func unique(objects []git.Object) []git.Object {
+	seen := make(map[string]bool, len(objects))
+	return slices.DeleteFunc(objects, func(o git.Object) bool {
+		known := seen[o.Hash]
+		seen[o.Hash] = true
+		return known
+	})
 }
 
 func (b *Branch) parents(merge []*Head) []string {
@@ -141,8 +151,8 @@ func (d Draft) header(tree string, parents []string) (string, error) {
 	return b.String(), nil
 }
 
-// String is how commits write a person.
-func (p Person) String() string { return strings.TrimLeft(p.Name+" <"+p.Email+">", " ") }
+// String is how commits write a person; the space stays without a name, too.
+func (p Person) String() string { return p.Name + " <" + p.Email + ">" }
 
 // clean leaves out what delimits names, addresses and lines, as git does.
 func (p Person) clean() Person {

@@ -4,41 +4,32 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/sluice-cd/sluice/libs/tempdir"
 )
 
-const (
-	folderPrefix = "sluice-demo-"
-	lockName     = "lock"
-)
+const folderPrefix = "sluice-demo-"
 
-// folder holds data and logs of one demo. Unless it is kept, it has a lock that is held while its process lives.
+// folder holds data and logs of one demo.
 type folder struct {
 	path   string
-	keep   bool
-	unlock func()
+	remove func() error // unless it is kept
 }
 
-// newFolder makes a folder among the temporary ones, and removes those of demos that were killed.
+// newFolder makes a folder among the temporary ones. Unless it is kept, it goes at the latest with the next demo.
 func newFolder(keep bool) (*folder, error) {
-	removeAbandoned(os.TempDir())
-	path, err := os.MkdirTemp("", folderPrefix)
+	if keep {
+		path, err := os.MkdirTemp("", folderPrefix)
+		if err != nil {
+			return nil, fmt.Errorf("make a folder for the demo: %w", err)
+		}
+		return &folder{path, func() error { return nil }}, nil
+	}
+	dir, err := tempdir.New(folderPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for the demo: %w", err)
 	}
-	f := &folder{path: path, keep: keep, unlock: func() {}}
-	if keep {
-		return f, nil
-	}
-	// The lock gets its name when it is held, so that no other demo takes this folder for an abandoned one.
-	unnamed := filepath.Join(path, lockName+".new")
-	if err := os.WriteFile(unnamed, nil, 0o600); err != nil {
-		return nil, fmt.Errorf("make a folder for the demo: %w", err)
-	}
-	f.unlock, _ = tryLock(unnamed)
-	if err := os.Rename(unnamed, filepath.Join(path, lockName)); err != nil {
-		return nil, fmt.Errorf("make a folder for the demo: %w", err)
-	}
-	return f, nil
+	return &folder{dir.Path, dir.Remove}, nil
 }
 
 // sub makes a folder within.
@@ -48,30 +39,4 @@ func (f *folder) sub(name string) (string, error) {
 		return "", fmt.Errorf("make a folder for the demo: %w", err)
 	}
 	return path, nil
-}
-
-// remove removes the folder, unless it is kept.
-func (f *folder) remove() error {
-	if f.keep {
-		return nil
-	}
-	defer f.unlock()
-	if err := os.RemoveAll(f.path); err != nil {
-		return fmt.Errorf("remove the demo's folder: %w", err)
-	}
-	return nil
-}
-
-// removeAbandoned removes the folders of demos that were killed. What cannot be removed stays.
-func removeAbandoned(parent string) {
-	locks, err := filepath.Glob(filepath.Join(parent, folderPrefix+"*", lockName))
-	if err != nil {
-		return
-	}
-	for _, lock := range locks {
-		if unlock, ok := tryLock(lock); ok {
-			_ = os.RemoveAll(filepath.Dir(lock))
-			unlock()
-		}
-	}
 }

@@ -53,6 +53,9 @@ func (c *Config) Validate() error {
 	if c.Concurrency < 1 || c.Requests < 1 {
 		return fmt.Errorf("--concurrency and --requests: want at least 1")
 	}
+	if c.DefaultKubeConfigServiceAccount != "" && !c.ObjectIdentities {
+		return fmt.Errorf("--default-kubeconfig-service-account needs --object-level-workload-identity")
+	}
 	if c.PruneGuardShare < 0 || c.PruneGuardShare > 1 {
 		return fmt.Errorf("--prune-guard-share: want 0 to 1")
 	}

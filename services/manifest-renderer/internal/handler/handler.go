@@ -90,15 +90,11 @@ func (h *Handler) Run(ctx context.Context, run *stage.Run) (stage.Result, error)
 	k := &kustomizev1.Kustomization{}
 	err := h.Cluster.Read(ctx, run.Key, k, run.Hint.Generation)
 	switch {
-	case apierrors.IsNotFound(err):
-		h.Sets.Forget(run.Key)
-		h.remotes.Delete(run.Key)
-		h.requests.Delete(run.Key)
+	case apierrors.IsNotFound(err), err == nil && k.DeletionTimestamp != nil:
+		h.forget(run.Key)
 		return stage.Result{Gone: true}, nil
 	case err != nil:
 		return stage.Result{}, fmt.Errorf("read kustomization: %w", err)
-	case k.DeletionTimestamp != nil:
-		return stage.Result{Gone: true}, nil
 	case k.Spec.Suspend:
 		return stage.Result{}, nil
 	}
@@ -110,6 +106,13 @@ func (h *Handler) Run(ctx context.Context, run *stage.Run) (stage.Result, error)
 		last = state.Rendered{UID: k.UID}
 	}
 	return h.bringForward(ctx, run, k, last)
+}
+
+// forget forgets a Kustomization that is gone, or going.
+func (h *Handler) forget(key types.NamespacedName) {
+	h.Sets.Forget(key)
+	h.remotes.Delete(key)
+	h.requests.Delete(key)
 }
 
 // bringForward renders what is not up to date, keeps the outcome for applier, and tells of it when it is another than before.

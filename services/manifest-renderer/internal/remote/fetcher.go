@@ -12,13 +12,15 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"os"
+	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/libs/git"
+	"github.com/sluice-cd/sluice/libs/tempdir"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/guard"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/render"
 )
@@ -67,7 +69,7 @@ type Fetcher struct {
 	guard   guard.Guard
 	client  *http.Client
 	mirrors *git.Mirrors
-	dir     string
+	dir     *tempdir.Dir
 	todo    chan *entry
 
 	mu      sync.Mutex
@@ -85,6 +87,7 @@ type entry struct {
 	used    time.Time
 	running bool
 	waiting map[waiter]bool
+	owed    map[waiter]bool // those who were woken for a failure, and did not ask since
 }
 
 // New makes a fetcher with its mirrors in a new directory; Run starts it.
@@ -92,13 +95,13 @@ func New(o Options) (*Fetcher, error) {
 	if o.KeptBytes == 0 {
 		o.KeptBytes = keptBytes
 	}
-	dir, err := os.MkdirTemp("", "sluice-remote-")
+	dir, err := tempdir.New("sluice-remote-")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for remote bases: %w", err)
 	}
 	g := guard.Guard{Allow: o.Allow}
 	mirrors, err := git.NewMirrors(git.Options{
-		Dir: dir, Limits: limits, CacheBytes: 8 << 20, SubmoduleHosts: []string{"*"}, Control: g.Control, Logger: o.Log,
+		Dir: filepath.Join(dir.Path, "mirrors"), Limits: limits, CacheBytes: 8 << 20, SubmoduleHosts: []string{"*"}, Control: g.Control, Logger: o.Log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("keep repositories of remote bases: %w", err)
@@ -118,7 +121,7 @@ func (f *Fetcher) Run(ctx context.Context) {
 	all.Go(func() { f.expire(ctx) })
 	all.Wait()
 	_ = f.mirrors.Close()
-	if err := os.RemoveAll(f.dir); err != nil {
+	if err := f.dir.Remove(); err != nil {
 		f.options.Log.Warn("cannot remove repositories of remote bases", "err", err)
 	}
 }
@@ -145,7 +148,8 @@ func (f *Fetcher) Want(who types.NamespacedName, addresses []render.Address, fre
 		switch {
 		case err != nil:
 			return nil, &Error{a, err}
-		case e.isFresh(fresh) && e.err != nil:
+		case e.err != nil && (e.isFresh(fresh) || e.owed[who]):
+			delete(e.owed, who)
 			return nil, &Error{a, e.err}
 		case e.isFresh(fresh):
 			found[a] = e.remote
@@ -194,7 +198,7 @@ var errBusy = errors.New("too many remote bases are being fetched")
 func (f *Fetcher) start(e *entry, who types.NamespacedName) error {
 	select {
 	case f.todo <- e:
-		e.running, e.waiting = true, map[waiter]bool{who: true}
+		e.running, e.waiting, e.owed = true, map[waiter]bool{who: true}, nil
 		return nil
 	default:
 		return errBusy
@@ -211,7 +215,7 @@ func (f *Fetcher) serve(ctx context.Context, e *entry) {
 		f.postpone(ctx, e)
 		return
 	}
-	remote, err := f.fetch(ctx, e.target)
+	remote, err := f.try(ctx, e)
 	if ctx.Err() != nil {
 		return
 	}
@@ -246,6 +250,19 @@ func (f *Fetcher) host(name string) chan struct{} {
 		f.hosts[name] = turn
 	}
 	return turn
+}
+
+var errPanic = errors.New("what was fetched cannot be read")
+
+// try survives whatever a server sends.
+func (f *Fetcher) try(ctx context.Context, e *entry) (remote render.Remote, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			f.options.Log.Error("fetch of a remote base panicked", "url", e.address.String(), "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+			remote, err = render.Remote{}, errPanic
+		}
+	}()
+	return f.fetch(ctx, e.target)
 }
 
 // fetch gets what is behind an address.

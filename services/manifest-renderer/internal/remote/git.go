@@ -15,9 +15,10 @@ import (
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/tree"
 )
 
-// limits of a repository. Files that are larger than maxFile are left out.
+// limits of a repository. Files that are larger than maxFile are left out. Several are fetched at once, and each object takes memory meanwhile.
 var limits = git.Limits{
-	ListBytes: 16 << 20, PackBytes: 256 << 20, UnpackedBytes: 2 << 30, ObjectBytes: 32 << 20, FileBytes: maxFile, TotalBytes: 1 << 30, Entries: 100_000,
+	ListBytes: 16 << 20, PackBytes: 256 << 20, UnpackedBytes: 2 << 30, ObjectBytes: 32 << 20, Objects: 200_000, FileBytes: maxFile, TotalBytes: 1 << 30,
+	Entries: 100_000,
 }
 
 // maxTree is the most bytes of the files of one repository.
@@ -63,7 +64,7 @@ func (f *Fetcher) clone(ctx context.Context, r *repository) (render.Remote, erro
 	if err != nil {
 		return render.Remote{}, errMalformed
 	}
-	if err := f.checkHost(u); err != nil {
+	if err := checkHost(f.guard, u); err != nil {
 		return render.Remote{}, err
 	}
 	resolved, err := f.resolve(ctx, r)

@@ -29,7 +29,12 @@ var errNoFile = errors.New("there is no file")
 func newClient(g guard.Guard) *http.Client {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, Control: g.Control}
 	return &http.Client{
-		CheckRedirect: checkRedirect,
+		CheckRedirect: func(to *http.Request, via []*http.Request) error {
+			if err := checkRedirect(to, via); err != nil {
+				return err
+			}
+			return checkHost(g, to.URL)
+		},
 		Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 10 * time.Second,
 			MaxIdleConns: 16, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 64 << 10,
@@ -39,7 +44,7 @@ func newClient(g guard.Guard) *http.Client {
 
 var errRedirect = errors.New("the server redirects to where Sluice does not follow")
 
-// checkRedirect follows a few redirects, never from https to http. Where they lead is judged when the connection is made.
+// checkRedirect follows a few redirects, never from https to http.
 func checkRedirect(to *http.Request, via []*http.Request) error {
 	plain := to.URL.Scheme != "https" && (to.URL.Scheme != "http" || via[0].URL.Scheme == "https")
 	if plain || len(via) > 5 || to.URL.User != nil {
@@ -50,19 +55,19 @@ func checkRedirect(to *http.Request, via []*http.Request) error {
 }
 
 // checkHost refuses an address that is written as such: behind a proxy no connection to it would be judged.
-func (f *Fetcher) checkHost(u *url.URL) error {
+func checkHost(g guard.Guard, u *url.URL) error {
 	a, err := netip.ParseAddr(u.Hostname())
 	if err != nil {
 		return nil
 	}
-	return f.guard.Check(a)
+	return g.Check(a)
 }
 
 // download gets a file.
 func (f *Fetcher) download(ctx context.Context, u *url.URL) (render.Remote, error) {
 	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
 	defer cancel()
-	if err := f.checkHost(u); err != nil {
+	if err := checkHost(f.guard, u); err != nil {
 		return render.Remote{}, err
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)

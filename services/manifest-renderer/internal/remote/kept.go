@@ -38,6 +38,9 @@ func (f *Fetcher) keep(e *entry, remote render.Remote, err error) (waiting map[w
 	defer f.mu.Unlock()
 	waiting = e.waiting
 	e.remote, e.err, e.at, e.running, e.waiting = remote, err, time.Now(), false, nil
+	if err != nil {
+		e.owed = waiting // a failure is not trusted for long, and they may take longer to come
+	}
 	for f.bytes() > f.options.KeptBytes {
 		oldest := f.oldest(e)
 		if oldest == nil {

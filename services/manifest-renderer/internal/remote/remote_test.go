@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/libs/gittest"
+	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/guard"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/render"
 )
 
@@ -48,7 +49,7 @@ func newWorld(t *testing.T, o Options) *world {
 	t.Cleanup(func() {
 		cancel()
 		running.Wait()
-		if _, err := os.Stat(f.dir); !errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(f.dir.Path); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("mirrors are left: %v", err)
 		}
 	})
@@ -322,5 +323,41 @@ func TestKeptIsBounded(t *testing.T) {
 	}
 	if got := w.bytes(); got > 5000 || got < 4000 {
 		t.Errorf("%d bytes are kept", got)
+	}
+}
+
+// Who waited for a fetch that failed is told of it, however long it took to come.
+func TestFailureIsToldLate(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(server.Close)
+	w := newWorld(t, Options{Allow: loopback})
+	a := []render.Address{{Text: server.URL + "/a.yaml", Form: render.OnlyFile}}
+	for range 2 {
+		if _, err := w.Want(who, a, time.Hour); !errors.Is(err, ErrUnderWay) {
+			t.Fatal(err)
+		}
+		<-w.woken
+		w.mu.Lock()
+		w.entries[a[0]].at = time.Now().Add(-2 * trustFailure)
+		w.mu.Unlock()
+		if _, err := w.Want(who, a, time.Hour); !errors.Is(err, errNoFile) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestPanicIsAnError(t *testing.T) {
+	w := newWorld(t, Options{})
+	if _, err := w.try(t.Context(), &entry{}); !errors.Is(err, errPanic) {
+		t.Error(err)
+	}
+}
+
+// Behind a proxy nobody judges connections, so an address that a redirect names is judged as it stands.
+func TestRedirectsToAddresses(t *testing.T) {
+	client := newClient(guard.Guard{})
+	to := httptest.NewRequest(http.MethodGet, "http://169.254.169.254/x", nil)
+	if err := client.CheckRedirect(to, []*http.Request{httptest.NewRequest(http.MethodGet, "http://example.org/", nil)}); err == nil {
+		t.Error("the metadata of a cloud is followed to")
 	}
 }

@@ -125,7 +125,7 @@ func inField(e *Error, field string) *Error {
 
 // place shows a remote tree to the build and returns the way to it from a directory.
 func (r *remotes) place(dir string, a Address, remote Remote) string {
-	sum := sha256.Sum256([]byte(a.Text))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", a.Form, a.Text)) // the form counts: a file may be there, and a directory
 	mount := r.view.Mount(hex.EncodeToString(sum[:6]), remote.Tree)
 	if r.used == nil {
 		r.used = make(map[Address]string)

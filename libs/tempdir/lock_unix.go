@@ -1,6 +1,6 @@
 //go:build unix && !solaris && !aix
 
-package demo
+package tempdir
 
 import (
 	"os"
@@ -11,11 +11,11 @@ import (
 func tryLock(path string) (unlock func(), ok bool) {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return func() {}, false
+		return nil, false
 	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		file.Close()
-		return func() {}, false
+		return nil, false
 	}
 	return func() { file.Close() }, true
 }
