@@ -70,6 +70,9 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 // Run runs everything until ctx ends, and says on one line to out when it is ready.
 func Run(ctx context.Context, o *Options, out io.Writer) error {
 	heap.Trim(heap.Service)
+	if err := service.NoticeSilence(); err != nil {
+		return err
+	}
 	log, err := o.Logger()
 	if err != nil {
 		return err
