@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -230,7 +231,7 @@ func (w *world) start(change []func(*Applier)) {
 	}
 	rt := &stage.Runtime{Bus: w.bus, Log: log, Metrics: stage.NewMetrics(prometheus.NewRegistry()), Tracer: noop.NewTracerProvider().Tracer(""), Holder: w.namespace}
 	ctx, stop := context.WithCancel(context.Background())
-	if err := kube.IndexDependencies(ctx, kc); err != nil {
+	if err := errors.Join(kube.IndexDependencies(ctx, kc), kube.IndexClusters(ctx, kc)); err != nil {
 		w.Fatal(err)
 	}
 	mine := func(ctx context.Context) ([]types.NamespacedName, error) { return nil, nil }
@@ -246,6 +247,9 @@ func (w *world) start(change []func(*Applier)) {
 		w.Fatal(err)
 	}
 	if err := kc.Watch(ctx, &kustomizev1.Kustomization{}, kube.KustomizationHandled, render); err != nil {
+		w.Fatal(err)
+	}
+	if err := kc.WatchClusters(ctx, w.stage); err != nil {
 		w.Fatal(err)
 	}
 	objects, err := w.applier.FollowObjects(ctx, log, w.stage)
