@@ -338,10 +338,16 @@ func condition(k *kustomizev1.Kustomization, kind string) metav1.Condition {
 // until waits for a condition.
 func (w *world) until(what string, met func() bool) time.Duration {
 	w.Helper()
+	return w.patience(15*time.Second, what, met)
+}
+
+// patience waits for a condition for as long as limit.
+func (w *world) patience(limit time.Duration, what string, met func() bool) time.Duration {
+	w.Helper()
 	started := time.Now()
 	for !met() {
-		if time.Since(started) > 15*time.Second {
-			w.Fatalf("after 15s not: %s", what)
+		if time.Since(started) > limit {
+			w.Fatalf("after %s not: %s", limit, what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
