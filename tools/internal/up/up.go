@@ -57,10 +57,12 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.WatchLabelSelector, "watch-label-selector", "", "serve only custom resources with these labels")
 	f.BoolVar(&o.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "forbid references between namespaces")
 	f.StringVar(&o.Apply.DefaultServiceAccount, "default-service-account", "", "service account to impersonate where a Kustomization names none")
+	f.StringVar(&o.Render.SOPSAgeSecret, "sops-age-secret", "", "Secret (namespace/name) with age keys for Kustomizations whose spec.decryption names no Secret")
 	f.BoolVar(&o.Render.StrictSubstitution, "strict-substitution", false, "fail on variables without a value")
 	f.BoolVar(&o.Render.NoRemoteBases, "no-remote-bases", false, "refuse kustomizations that name bases, components or files by address")
 	f.StringVar(&o.Apply.DefaultKubeConfigServiceAccount, "default-kubeconfig-service-account", "", "service account to authenticate at other clusters with, where a ConfigMap of spec.kubeConfig names none")
-	f.BoolVar(&o.Apply.ObjectIdentities, "object-level-workload-identity", false, "let GitRepositories and ConfigMaps of spec.kubeConfig name service accounts to authenticate with")
+	f.BoolVar(&o.Apply.ObjectIdentities, "object-level-workload-identity", false, "let GitRepositories, spec.decryption and ConfigMaps of spec.kubeConfig name service accounts to authenticate with")
+	f.StringVar(&o.Render.DefaultDecryptionServiceAccount, "default-decryption-service-account", "", "service account to ask key management services with, where spec.decryption names none")
 	f.StringVar(&o.MetricsAddr, "metrics-addr", "", "listen address of /metrics, /healthz and /readyz; empty for none")
 	f.StringVar(&o.Git.ArtifactAddr, "artifact-addr", o.Git.ArtifactAddr, "listen address for artifacts over HTTP; empty for none")
 	f.StringVar(&o.Git.ArtifactURL, "artifact-url", o.Git.ArtifactURL, "base URL under which others reach --artifact-addr; empty for the address itself")
@@ -84,7 +86,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 	}
 	defer loud()
 	o.Git.DataDir = filepath.Join(o.DataDir, "git")
-	o.Git.ObjectIdentities = o.Apply.ObjectIdentities
+	o.Git.ObjectIdentities, o.Render.ObjectIdentities = o.Apply.ObjectIdentities, o.Apply.ObjectIdentities
 	key := filepath.Join(o.DataDir, "keys", "seal.key")
 	if err := seal.EnsureKeyFile(key); err != nil {
 		return err
