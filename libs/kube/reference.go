@@ -19,7 +19,8 @@ import (
 // watchLabel is the label by which a ConfigMap or Secret asks to wake, on each change, the objects that refer to it.
 const watchLabel, watchEnabled = "reconcile.fluxcd.io/watch", "Enabled"
 
-const referenceIndex = "reference"
+// The indexes of Kustomizations by the ConfigMaps and Secrets that their render reads, and by those that describe their cluster.
+const referenceIndex, clusterIndex = "reference", "cluster"
 
 // referenced restricts what the cache holds of ConfigMaps and Secrets to those that ask for it.
 func referenced() map[client.Object]cache.ByObject {
@@ -33,32 +34,60 @@ func IndexReferences(ctx context.Context, c *Cluster) error {
 	return c.index(ctx, referenceIndex, references)
 }
 
+// IndexClusters lets WatchClusters find Kustomizations by what describes the cluster that they are applied to. It must be called before the
+// cache starts.
+func IndexClusters(ctx context.Context, c *Cluster) error {
+	return c.index(ctx, clusterIndex, descriptions)
+}
+
 func references(k *kustomizev1.Kustomization) []string {
 	var keys []string
-	add := func(kind, name string) {
-		keys = append(keys, sourceKey(kind, types.NamespacedName{Namespace: k.Namespace, Name: name}))
-	}
 	if k.Spec.PostBuild != nil {
 		for _, ref := range k.Spec.PostBuild.SubstituteFrom {
-			add(ref.Kind, ref.Name)
+			keys = append(keys, referenceKey(k, ref.Kind, ref.Name))
 		}
 	}
 	if d := k.Spec.Decryption; d != nil && d.SecretRef != nil {
-		add("Secret", d.SecretRef.Name)
+		keys = append(keys, referenceKey(k, "Secret", d.SecretRef.Name))
 	}
 	return keys
+}
+
+func descriptions(k *kustomizev1.Kustomization) []string {
+	switch c := k.Spec.KubeConfig; {
+	case c == nil:
+		return nil
+	case c.ConfigMapRef != nil:
+		return []string{referenceKey(k, "ConfigMap", c.ConfigMapRef.Name)}
+	case c.SecretRef != nil:
+		return []string{referenceKey(k, "Secret", c.SecretRef.Name)}
+	}
+	return nil
+}
+
+func referenceKey(k *kustomizev1.Kustomization, kind, name string) string {
+	return sourceKey(kind, types.NamespacedName{Namespace: k.Namespace, Name: name})
 }
 
 // WatchReferences wakes Kustomizations when a ConfigMap or Secret changes that they read and that has the label reconcile.fluxcd.io/watch:
 // Enabled. Of these objects only the metadata is watched and kept. At start all that read one are woken: a change may have been missed.
 func (c *Cluster) WatchReferences(ctx context.Context, w Waker) error {
+	return c.watchReferences(ctx, referenceIndex, w)
+}
+
+// WatchClusters does so for what describes the cluster that a Kustomization is applied to.
+func (c *Cluster) WatchClusters(ctx context.Context, w Waker) error {
+	return c.watchReferences(ctx, clusterIndex, w)
+}
+
+func (c *Cluster) watchReferences(ctx context.Context, index string, w Waker) error {
 	for _, kind := range []string{"ConfigMap", "Secret"} {
 		obj := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: kind}}
 		informer, err := c.Cache.GetInformer(ctx, obj, cache.BlockUntilSynced(false))
 		if err != nil {
 			return fmt.Errorf("watch %ss: %w", kind, err)
 		}
-		wake := func(o any) { c.wakeReferrers(ctx, kind, o, w) }
+		wake := func(o any) { c.wakeReferrers(ctx, index, kind, o, w) }
 		_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{AddFunc: wake, DeleteFunc: wake, UpdateFunc: func(before, after any) {
 			was, ok1 := before.(client.Object)
 			is, ok2 := after.(client.Object)
@@ -73,7 +102,7 @@ func (c *Cluster) WatchReferences(ctx context.Context, w Waker) error {
 	return nil
 }
 
-func (c *Cluster) wakeReferrers(ctx context.Context, kind string, o any, w Waker) {
+func (c *Cluster) wakeReferrers(ctx context.Context, index, kind string, o any, w Waker) {
 	if tomb, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
 		o = tomb.Obj
 	}
@@ -81,7 +110,7 @@ func (c *Cluster) wakeReferrers(ctx context.Context, kind string, o any, w Waker
 	if !ok {
 		return
 	}
-	found, err := c.listKustomizations(ctx, client.MatchingFields{referenceIndex: sourceKey(kind, client.ObjectKeyFromObject(obj))})
+	found, err := c.listKustomizations(ctx, client.MatchingFields{index: sourceKey(kind, client.ObjectKeyFromObject(obj))})
 	if err != nil {
 		c.log.Warn("cannot find who reads a changed object, they run at their interval", "kind", kind, "object", client.ObjectKeyFromObject(obj).String(), "err", err)
 		return

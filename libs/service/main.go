@@ -43,6 +43,10 @@ func Main(name string, own func(*pflag.FlagSet) func() error, run func(context.C
 		os.Exit(2)
 	}
 	heap.Trim(heap.Service)
+	if err := NoticeSilence(); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		os.Exit(1)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := runUntil(ctx, name, c, run); err != nil {

@@ -3,6 +3,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
@@ -50,7 +51,7 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 		NoCrossNamespaceRefs: env.NoCrossNamespaceRefs,
 		PruneGuard:           handler.PruneGuard{Off: !c.PruneGuard, Share: c.PruneGuardShare},
 	}
-	if err := kube.IndexDependencies(ctx, env.Cluster); err != nil {
+	if err := errors.Join(kube.IndexDependencies(ctx, env.Cluster), kube.IndexClusters(ctx, env.Cluster)); err != nil {
 		return err
 	}
 	applications := stage.New(env.Stages, state.StageApply, h, stage.Options{
@@ -58,6 +59,9 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 		Facts: []string{bus.FactManifestsRendered, bus.FactRenderFailed, bus.FactApplied, bus.FactHealthChanged}, Map: h.Woken,
 	})
 	if err := env.Cluster.Watch(ctx, &kustomizev1.Kustomization{}, kube.KustomizationHandled, handler.Deletions{Waker: applications}); err != nil {
+		return err
+	}
+	if err := env.Cluster.WatchClusters(ctx, applications); err != nil {
 		return err
 	}
 	objects, err := h.FollowObjects(ctx, env.Log, applications)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
@@ -18,6 +19,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/config"
+	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/decrypt"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/handler"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/remote"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/render"
@@ -46,6 +48,11 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 	if err != nil {
 		return err
 	}
+	identities, err := decrypt.NewIdentities(env.Cluster.Client, c.ObjectIdentities)
+	if err != nil {
+		return err
+	}
+	identities.Default = c.DefaultDecryptionServiceAccount
 	h := &handler.Handler{
 		Cluster: env.Cluster, Bus: env.Bus, Sealer: sealer,
 		Sets:                 handler.NewSets(env.Bus.Sets(), sealer),
@@ -53,6 +60,7 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 		Trees:                handler.NewTrees(env.Bus.Artifacts(), c.TreeCacheBytes),
 		Remotes:              remotes,
 		NoCrossNamespaceRefs: env.NoCrossNamespaceRefs, AgeSecret: ageSecret,
+		Identities: identities, Vault: decrypt.Vault{Address: os.Getenv("VAULT_ADDR"), Token: os.Getenv("VAULT_TOKEN")}, // Flux's way to name them
 	}
 	if err := errors.Join(kube.IndexSources(ctx, env.Cluster), kube.IndexReferences(ctx, env.Cluster)); err != nil {
 		return err

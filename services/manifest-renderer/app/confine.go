@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/go-logr/logr"
@@ -48,16 +49,32 @@ func Quiet(logger *slog.Logger) (restore func(), err error) {
 	}, nil
 }
 
-// confined is the default transport for requests of Google's library for credentials, which has none of its own.
+// confined is the default transport for requests of libraries for credentials of the clouds, which have none of their own.
 func confined() *http.Transport {
 	return &http.Transport{Proxy: func(r *http.Request) (*url.URL, error) {
-		if !isGoogle(r.URL) {
+		if !isCloud(r.URL) {
 			return nil, fmt.Errorf("a render opens no connections, not to %s either", r.URL.Host)
 		}
 		return http.ProxyFromEnvironment(r)
 	}}
 }
 
-func isGoogle(u *url.URL) bool {
-	return u.Scheme == "https" && strings.HasSuffix(u.Hostname(), ".googleapis.com") || u.Host == "metadata.google.internal"
+// clouds give out credentials at these addresses, or below these domains.
+var clouds = []string{
+	".googleapis.com", "login.microsoftonline.com", "login.microsoftonline.us", "login.chinacloudapi.cn", "login.partner.microsoftonline.cn", "sts.amazonaws.com",
+}
+
+// regionalSTS are the addresses of AWS in each region.
+var regionalSTS = regexp.MustCompile(`^sts(-fips)?\.[a-z0-9-]+\.(amazonaws\.com|amazonaws\.com\.cn|api\.aws)$`)
+
+func isCloud(u *url.URL) bool {
+	if u.Scheme != "https" {
+		return u.Host == "metadata.google.internal"
+	}
+	for _, known := range clouds {
+		if u.Hostname() == known || strings.HasPrefix(known, ".") && strings.HasSuffix(u.Hostname(), known) {
+			return true
+		}
+	}
+	return regionalSTS.MatchString(u.Hostname())
 }

@@ -46,13 +46,16 @@ func TestConfine(t *testing.T) {
 	_ = answer.Body.Close()
 }
 
-func TestIsGoogle(t *testing.T) {
+func TestIsCloud(t *testing.T) {
 	for address, want := range map[string]bool{
 		"https://sts.googleapis.com/v1/token": true, "http://sts.googleapis.com/": false, "https://googleapis.com.example.com": false,
 		"https://sts.googleapis.com@example.com/": false, "http://metadata.google.internal/x": true, "http://169.254.169.254/x": false,
+		"https://sts.eu-west-1.amazonaws.com/": true, "https://sts.cn-north-1.amazonaws.com.cn/": true, "http://sts.eu-west-1.amazonaws.com/": false,
+		"https://bucket.s3.amazonaws.com/": false, "https://sts.eu-west-1.amazonaws.com.example.com/": false,
+		"https://login.microsoftonline.com/t/oauth2/v2.0/token": true, "https://xlogin.microsoftonline.com/": false,
 	} {
 		u, err := url.Parse(address)
-		if err != nil || isGoogle(u) != want {
+		if err != nil || isCloud(u) != want {
 			t.Errorf("%s: want %v, %v", address, want, err)
 		}
 	}

@@ -65,10 +65,12 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.WatchLabelSelector, "watch-label-selector", "", "serve only custom resources with these labels")
 	f.BoolVar(&o.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "forbid references between namespaces")
 	f.StringVar(&o.Apply.DefaultServiceAccount, "default-service-account", "", "service account to impersonate where a Kustomization names none")
+	f.StringVar(&o.Render.SOPSAgeSecret, "sops-age-secret", "", "Secret (namespace/name) with age keys for Kustomizations whose spec.decryption names no Secret")
 	f.BoolVar(&o.Render.StrictSubstitution, "strict-substitution", false, "fail on variables without a value")
 	f.BoolVar(&o.Render.NoRemoteBases, "no-remote-bases", false, "refuse kustomizations that name bases, components or files by address")
 	f.StringVar(&o.Apply.DefaultKubeConfigServiceAccount, "default-kubeconfig-service-account", "", "service account to authenticate at other clusters with, where a ConfigMap of spec.kubeConfig names none")
-	f.BoolVar(&o.Apply.ObjectIdentities, "object-level-workload-identity", false, "let GitRepositories and ConfigMaps of spec.kubeConfig name service accounts to authenticate with")
+	f.BoolVar(&o.Apply.ObjectIdentities, "object-level-workload-identity", false, "let GitRepositories, ImageRepositories, spec.decryption and ConfigMaps of spec.kubeConfig name service accounts to authenticate with")
+	f.StringVar(&o.Render.DefaultDecryptionServiceAccount, "default-decryption-service-account", "", "service account to ask key management services with, where spec.decryption names none")
 	f.StringVar(&o.MetricsAddr, "metrics-addr", "", "listen address of /metrics, /healthz and /readyz; empty for none")
 	f.StringVar(&o.Git.ArtifactAddr, "artifact-addr", o.Git.ArtifactAddr, "listen address for artifacts over HTTP; empty for none")
 	f.StringVar(&o.Git.ArtifactURL, "artifact-url", o.Git.ArtifactURL, "base URL under which others reach --artifact-addr; empty for the address itself")
@@ -80,6 +82,9 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 // Run runs everything until ctx ends, and says on one line to out when it is ready.
 func Run(ctx context.Context, o *Options, out io.Writer) error {
 	heap.Trim(heap.Service)
+	if err := service.NoticeSilence(); err != nil {
+		return err
+	}
 	log, err := o.Logger()
 	if err != nil {
 		return err
@@ -91,7 +96,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 	}
 	defer loud()
 	o.Git.DataDir, o.Update.DataDir = filepath.Join(o.DataDir, "git"), filepath.Join(o.DataDir, "updater")
-	o.Git.ObjectIdentities = o.Apply.ObjectIdentities
+	o.shareIdentities(o.Apply.ObjectIdentities)
 	key := filepath.Join(o.DataDir, "keys", "seal.key")
 	if err := seal.EnsureKeyFile(key); err != nil {
 		return err
@@ -108,7 +113,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 	}
 	defer cache.Stop()
 	o.Scan.Redis, o.Update.Redis = opened, opened
-	o.Update.Rate, o.Update.TokenHosts, o.Update.ObjectIdentities = o.Scan.Rate, o.Scan.TokenHosts, o.Scan.ObjectIdentities
+	o.Update.Rate, o.Update.TokenHosts = o.Scan.Rate, o.Scan.TokenHosts
 	env, closeEnv, err := connect(ctx, o, log, server)
 	if err != nil {
 		return ignoreEnd(ctx, err)
@@ -120,6 +125,11 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 		}
 	}
 	return ignoreEnd(ctx, runServices(ctx, o, env, out))
+}
+
+// shareIdentities lets objects of all kinds name service accounts, or of none.
+func (o *Options) shareIdentities(allowed bool) {
+	o.Git.ObjectIdentities, o.Render.ObjectIdentities, o.Scan.ObjectIdentities, o.Update.ObjectIdentities = allowed, allowed, allowed, allowed
 }
 
 func ignoreEnd(ctx context.Context, err error) error {

@@ -39,9 +39,7 @@ func (a *Applier) apply(ctx context.Context, j *job) (stage.Result, error) {
 	if err != nil {
 		return a.failed(ctx, j, err)
 	}
-	if remote := j.k.Spec.KubeConfig != nil; remote != j.known.Remote {
-		j.known.Objects, j.known.Remote = live.Memo{}, remote // what was seen there says nothing here
-	}
+	a.arrive(j, engine)
 	options := apply.Options{
 		Owner: apply.Owner{Name: j.k.Name, Namespace: j.k.Namespace}, Force: j.k.Spec.Force, Guard: j.run.Guard, Settled: a.settled(j), Ignore: j.ignore,
 		New: func(id inventory.ID) bool { return !old.Has(id) },
@@ -71,6 +69,17 @@ func (a *Applier) apply(ctx context.Context, j *job) (stage.Result, error) {
 		return a.applyFailed(ctx, j, meta.PruneFailedReason, append(result.Changed(), pruned.Changes...), err)
 	}
 	return a.applied(ctx, j, result, pruned.Changes)
+}
+
+// arrive notes the cluster that is applied to.
+func (a *Applier) arrive(j *job, to *target) {
+	if j.known.Cluster != to.cluster {
+		j.known.Objects = live.Memo{} // what was seen there says nothing here
+	}
+	if j.known.Description != to.description {
+		a.watchers.changed(j.k)
+	}
+	j.known.Cluster, j.known.Description = to.cluster, to.description
 }
 
 // applied concludes a run in which all objects of the set were applied.

@@ -2,7 +2,11 @@ package handler
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
@@ -12,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
+	"github.com/sluice-cd/sluice/services/applier/internal/live"
 	"github.com/sluice-cd/sluice/services/applier/internal/remote"
 )
 
@@ -27,13 +32,50 @@ func (c *elsewhere) fault(err error) error {
 	return &fault{reason: meta.ReconciliationFailedReason, message: fmt.Sprintf("spec.kubeConfig: %s: %v", c.name, err), cause: err}
 }
 
-// cluster reads the description of the cluster that spec.kubeConfig names.
-func (a *Applier) cluster(ctx context.Context, k *kustomizev1.Kustomization) (*elsewhere, error) {
+// placeOf names the description of the cluster that spec.kubeConfig, which must be there, leads to.
+func placeOf(k *kustomizev1.Kustomization) live.Place {
 	if ref := k.Spec.KubeConfig.ConfigMapRef; ref != nil {
-		return a.clusterOfConfigMap(ctx, types.NamespacedName{Namespace: k.Namespace, Name: ref.Name})
+		return live.Place{Kind: "ConfigMap", Namespace: k.Namespace, Name: ref.Name}
 	}
-	ref := k.Spec.KubeConfig.SecretRef
-	key := types.NamespacedName{Namespace: k.Namespace, Name: ref.Name}
+	p := live.Place{Kind: "Secret", Namespace: k.Namespace}
+	if ref := k.Spec.KubeConfig.SecretRef; ref != nil {
+		p.Name, p.Key = ref.Name, ref.Key
+	}
+	return p
+}
+
+// clusterName tells clusters apart by where they are reached and whom to trust there.
+func clusterName(c *rest.Config) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q %q", c.Host, c.ServerName, c.CAData)
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// digest tells descriptions apart, and says nothing of them to others.
+func (a *Applier) digest(description []byte) string {
+	h := hmac.New(sha256.New, a.Sealer.NameKey())
+	h.Write(description)
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// find is cluster for the watchers.
+func (a *Applier) find(ctx context.Context, at live.Place) (live.Cluster, error) {
+	c, err := a.cluster(ctx, at)
+	if f := (*fault)(nil); errors.As(err, &f) {
+		return live.Cluster{}, fmt.Errorf("%w: %w", live.ErrNoCluster, err)
+	}
+	if err != nil {
+		return live.Cluster{}, err
+	}
+	return live.Cluster{Digest: a.digest(c.content), Config: c.config}, nil
+}
+
+// cluster reads the description of another cluster.
+func (a *Applier) cluster(ctx context.Context, at live.Place) (*elsewhere, error) {
+	key := types.NamespacedName{Namespace: at.Namespace, Name: at.Name}
+	if at.Kind == "ConfigMap" {
+		return a.clusterOfConfigMap(ctx, key)
+	}
 	c := &elsewhere{name: fmt.Sprintf("secret '%s'", key)}
 	data, err := a.Cluster.Secret(ctx, key)
 	if apierrors.IsNotFound(err) {
@@ -42,11 +84,11 @@ func (a *Applier) cluster(ctx context.Context, k *kustomizev1.Kustomization) (*e
 	if err != nil {
 		return nil, err
 	}
-	if c.content, err = remote.Pick(data, ref.Key); err != nil {
+	if c.content, err = remote.Pick(data, at.Key); err != nil {
 		return nil, c.fault(err)
 	}
-	if ref.Key != "" {
-		c.name += " key " + ref.Key
+	if at.Key != "" {
+		c.name += " key " + at.Key
 	}
 	c.config = func() (*rest.Config, error) { return remote.Config(c.content) }
 	return c, nil

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"context"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -19,13 +20,14 @@ type drift struct {
 // standing compares what the last apply saw with what the watch sees now.
 func (a *Applier) standing(key types.NamespacedName, objects inventory.Inventory, known *applied) drift {
 	var d drift
+	watcher := a.watchers.of(key, known.Cluster)
 	for id := range objects.All() {
 		seen, remembered := known.Objects.Get(id)
 		switch {
-		case !remembered || known.Remote || a.live == nil:
+		case !remembered || watcher == nil:
 			d.unknown++
 		default:
-			d.count(id, a.live.Look(key, id, seen))
+			d.count(id, watcher.Look(key, id, seen))
 		}
 	}
 	return d
@@ -42,8 +44,8 @@ func (d *drift) count(id inventory.ID, s live.Standing) {
 
 // isCurrent says whether this very set is in the cluster for this spec, so that only the revision is new: it was applied, the watch
 // knows of no drift, and it either sees every object or the apply was less than about an interval ago.
-func (a *Applier) isCurrent(j *job) bool {
-	if !j.isApplied() {
+func (a *Applier) isCurrent(ctx context.Context, j *job) bool {
+	if !j.isApplied() || !a.isSameCluster(ctx, j) {
 		return false
 	}
 	named, err := inventory.FromStatus(j.k.Status.Inventory)
@@ -60,6 +62,15 @@ func (a *Applier) isCurrent(j *job) bool {
 	return time.Since(j.known.At) < j.k.Spec.Interval.Duration*8/10
 }
 
+// isSameCluster says whether what leads to the cluster is as it was at the last apply. What is wrong with it the apply will say.
+func (a *Applier) isSameCluster(ctx context.Context, j *job) bool {
+	if j.k.Spec.KubeConfig == nil {
+		return j.known.Cluster == ""
+	}
+	c, err := a.cluster(ctx, placeOf(j.k))
+	return err == nil && j.known.Description == a.digest(c.content)
+}
+
 // isApplied says whether this very set was applied completely for this spec.
 func (j *job) isApplied() bool {
 	return j.known.UID == j.k.UID && j.known.Set == j.rendered.Set && j.known.Generation == j.k.Generation && !j.isRequested() &&
@@ -71,12 +82,13 @@ func (j *job) isRequested() bool { return j.known.RequestedAt != j.rendered.Requ
 
 // settled says of an object, by the digest of what would be sent, whether it is surely in the cluster as it was last applied.
 func (a *Applier) settled(j *job) func(inventory.ID, string) bool {
-	if j.isRequested() || j.known.Remote || a.live == nil {
+	watcher := a.watchers.of(j.run.Key, j.known.Cluster)
+	if j.isRequested() || watcher == nil {
 		return nil
 	}
 	return func(id inventory.ID, digest string) bool {
 		seen, ok := j.known.Objects.Get(id)
-		return ok && seen.Digest == live.Digest(digest, a.Sealer.NameKey()) && a.live.Look(j.run.Key, id, seen) == live.Same
+		return ok && seen.Digest == live.Digest(digest, a.Sealer.NameKey()) && watcher.Look(j.run.Key, id, seen) == live.Same
 	}
 }
 

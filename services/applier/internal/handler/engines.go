@@ -29,8 +29,9 @@ type identity struct {
 
 // made is an engine with a digest of the description it was made from: when that is another, so is the engine.
 type made struct {
-	engine *apply.Engine
-	digest [sha256.Size]byte
+	engine  *apply.Engine
+	digest  [sha256.Size]byte
+	cluster string // names the other cluster; empty for this one
 }
 
 // NewEngines makes engines from applier's own credentials; requests is how many requests of one identity are under way at once.
@@ -42,24 +43,27 @@ func NewEngines(config *rest.Config, requests int) *Engines {
 type configure func() (*rest.Config, error)
 
 // get returns the engine of an identity. content is what stands behind the name of another cluster, and config what it makes.
-func (e *Engines) get(who identity, content []byte, config configure) (*apply.Engine, error) {
+func (e *Engines) get(who identity, content []byte, config configure) (made, error) {
 	digest := sha256.Sum256(content)
 	if known, ok := e.known(who); ok && known.digest == digest {
-		return known.engine, nil
+		return known, nil
 	}
 	c, err := config() // may ask others, and they may be slow: nobody else waits for that
 	if err != nil {
-		return nil, err
+		return made{}, err
+	}
+	m := made{digest: digest}
+	if who.kubeconfig != "" {
+		m.cluster = clusterName(c)
 	}
 	c.UserAgent = e.config.UserAgent
 	if who.user != "" {
 		c.Impersonate = rest.ImpersonationConfig{UserName: who.user}
 	}
-	engine, err := apply.New(c, apply.Config{Concurrency: e.requests})
-	if err != nil {
-		return nil, fmt.Errorf("make apply engine for %q: %w", who.user, err)
+	if m.engine, err = apply.New(c, apply.Config{Concurrency: e.requests}); err != nil {
+		return made{}, fmt.Errorf("make apply engine for %q: %w", who.user, err)
 	}
-	return e.keep(who, made{engine, digest}), nil
+	return e.keep(who, m), nil
 }
 
 func (e *Engines) known(who identity) (made, bool) {
@@ -70,28 +74,36 @@ func (e *Engines) known(who identity) (made, bool) {
 }
 
 // keep returns the engine that is kept for an identity: the one that somebody else has made of the same meanwhile, or this one.
-func (e *Engines) keep(who identity, m made) *apply.Engine {
+func (e *Engines) keep(who identity, m made) made {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if other, ok := e.byUser[who]; ok && other.digest == m.digest {
-		return other.engine
+		return other
 	}
 	e.byUser[who] = m
-	return m.engine
+	return m
+}
+
+// target is an engine for one cluster and identity.
+type target struct {
+	*apply.Engine
+	// cluster names another cluster, and description is a digest of what led to it; both are empty for this one.
+	cluster, description string
 }
 
 // engine returns the engine for a Kustomization's cluster and identity. What people can mend is a *fault.
-func (a *Applier) engine(ctx context.Context, k *kustomizev1.Kustomization) (*apply.Engine, error) {
+func (a *Applier) engine(ctx context.Context, k *kustomizev1.Kustomization) (*target, error) {
 	if k.Spec.KubeConfig == nil {
-		return a.Engines.get(identity{user: a.identity(k)}, nil, func() (*rest.Config, error) { return rest.CopyConfig(a.Engines.config), nil })
+		m, err := a.Engines.get(identity{user: a.identity(k)}, nil, func() (*rest.Config, error) { return rest.CopyConfig(a.Engines.config), nil })
+		return &target{Engine: m.engine}, err
 	}
-	c, err := a.cluster(ctx, k)
+	c, err := a.cluster(ctx, placeOf(k))
 	if err != nil {
 		return nil, err
 	}
-	engine, err := a.Engines.get(identity{user: a.identity(k), kubeconfig: c.name}, c.content, c.config)
+	m, err := a.Engines.get(identity{user: a.identity(k), kubeconfig: c.name}, c.content, c.config)
 	if err != nil {
 		return nil, c.fault(err)
 	}
-	return engine, nil
+	return &target{m.engine, m.cluster, a.digest(c.content)}, nil
 }

@@ -26,11 +26,8 @@ import (
 
 // FollowObjects makes the watcher of what was applied, by the Kustomizations in the cache. It wakes those of which objects drifted or
 // changed their health. Its Run must be called once the cache is filled.
-func (a *Applier) FollowObjects(ctx context.Context, log *slog.Logger, w kube.Waker) (*live.Watcher, error) {
-	watcher, err := live.NewWatcher(live.Options{
-		Config: a.Cluster.Config, Mapper: a.Cluster.Client.RESTMapper(), Manager: kube.FieldManager, Log: log,
-		Check: func(ctx context.Context, key types.NamespacedName) time.Duration { return a.check(ctx, log, w, key) },
-	})
+func (a *Applier) FollowObjects(ctx context.Context, log *slog.Logger, w kube.Waker) (*Watchers, error) {
+	watchers, err := a.newWatchers(log, func(ctx context.Context, key types.NamespacedName) time.Duration { return a.check(ctx, log, w, key) })
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +35,7 @@ func (a *Applier) FollowObjects(ctx context.Context, log *slog.Logger, w kube.Wa
 	if err != nil {
 		return nil, fmt.Errorf("watch kustomizations: %w", err)
 	}
-	a.live = watcher
+	a.watchers = watchers
 	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
 		AddFunc:    func(o any) { a.noteKustomization(nil, o) },
 		UpdateFunc: func(before, after any) { a.noteKustomization(before, after); wakeAcknowledged(ctx, w, before, after) },
@@ -47,14 +44,14 @@ func (a *Applier) FollowObjects(ctx context.Context, log *slog.Logger, w kube.Wa
 				o = tomb.Obj
 			}
 			if obj, ok := o.(client.Object); ok {
-				watcher.Forget(client.ObjectKeyFromObject(obj))
+				watchers.forget(client.ObjectKeyFromObject(obj))
 			}
 		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("watch kustomizations: %w", err)
 	}
-	return watcher, nil
+	return watchers, nil
 }
 
 // wakeAcknowledged wakes a Kustomization of which a prune was acknowledged, or the guard switched.
@@ -85,14 +82,13 @@ func (a *Applier) noteKustomization(before, after any) {
 	a.follow(is)
 }
 
-// follow sets what is watched for a Kustomization. Objects of other clusters are not watched.
+// follow sets what is watched for a Kustomization.
 func (a *Applier) follow(k *kustomizev1.Kustomization) {
-	if a.live == nil {
+	if a.watchers == nil {
 		return
 	}
-	key := client.ObjectKeyFromObject(k)
-	if k.DeletionTimestamp != nil || k.Spec.Suspend || k.Spec.KubeConfig != nil || k.Status.Inventory == nil {
-		a.live.Forget(key)
+	if k.DeletionTimestamp != nil || k.Spec.Suspend || k.Status.Inventory == nil {
+		a.watchers.forget(client.ObjectKeyFromObject(k))
 		return
 	}
 	objects, _ := inventory.FromStatus(k.Status.Inventory) // what cannot be read cannot be watched; the run reports it
@@ -105,7 +101,7 @@ func (a *Applier) follow(k *kustomizev1.Kustomization) {
 		interest.Rules = string(rules)
 	}
 	interest.Healthy = a.healthWatched(k, objects, interest.Exprs)
-	a.live.Follow(key, interest)
+	a.watchers.follow(k, interest)
 }
 
 // healthWatched are the objects of which there is more to know than that they are there. What others applied is watched only where
@@ -129,7 +125,7 @@ const (
 // check looks at a Kustomization of which an object may be another than before, and wakes it if that matters.
 func (a *Applier) check(ctx context.Context, log *slog.Logger, w kube.Waker, key types.NamespacedName) time.Duration {
 	k := &kustomizev1.Kustomization{}
-	if a.Cluster.Cache.Get(ctx, key, k) != nil || k.DeletionTimestamp != nil || k.Spec.Suspend || k.Spec.KubeConfig != nil {
+	if a.Cluster.Cache.Get(ctx, key, k) != nil || k.DeletionTimestamp != nil || k.Spec.Suspend {
 		return 0
 	}
 	var known applied

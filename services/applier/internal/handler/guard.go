@@ -66,12 +66,13 @@ func (a *Applier) holdPrune(j *job, old, new inventory.Inventory) *heldPrune {
 
 // doomed are the objects that a prune would delete: what is gone or belongs to another owner by now is not among them.
 func (a *Applier) doomed(j *job, old inventory.Inventory) inventory.Inventory {
-	if a.live == nil || j.known.Remote {
+	watcher := a.watchers.of(j.run.Key, j.known.Cluster)
+	if watcher == nil {
 		return old
 	}
 	var doomed inventory.Inventory
 	for id, version := range old.All() {
-		if seen, ok := j.known.Objects.Get(id); !ok || !a.live.Elsewhere(j.run.Key, id, seen) {
+		if seen, ok := j.known.Objects.Get(id); !ok || !watcher.Elsewhere(j.run.Key, id, seen) {
 			doomed.Add(id, version)
 		}
 	}

@@ -39,7 +39,7 @@ type Applier struct {
 	NoCrossNamespaceRefs bool
 	PruneGuard           PruneGuard
 
-	live *live.Watcher
+	watchers *Watchers
 	// timeout is how long a Kustomization may take to become healthy; nil is its own.
 	timeout func(*kustomizev1.Kustomization) time.Duration
 }
@@ -63,9 +63,10 @@ type applied struct {
 	Begun []kustomizev1.ResourceRef `json:"begun,omitempty"`
 	// Told is the outcome that was last told.
 	Told string `json:"told,omitempty"`
-	// Objects is what the last apply saw of each object, in the cluster that Remote says.
-	Objects live.Memo `json:"objects,omitzero"`
-	Remote  bool      `json:"remote,omitempty"`
+	// Objects is what the last apply saw of each object in Cluster: empty for this one, otherwise where Description led to.
+	Objects     live.Memo `json:"objects,omitzero"`
+	Cluster     string    `json:"cluster,omitempty"`
+	Description string    `json:"description,omitempty"`
 	// Incomplete says that the last apply did not get done, so that the next run applies whatever else holds.
 	Incomplete bool `json:"incomplete,omitempty"`
 	// Held is the plan of a prune that waits for its acknowledgement.
@@ -138,7 +139,7 @@ func (a *Applier) bringForward(ctx context.Context, run *stage.Run) (stage.Resul
 	fresh := false
 	if a.Cluster.Cache.Get(ctx, run.Key, j.k) == nil && j.isToApply() {
 		j.before = j.k.DeepCopy()
-		if a.isCurrent(j) {
+		if a.isCurrent(ctx, j) {
 			result, err := a.conclude(ctx, j, nil, nil)
 			if !kube.IsConflict(err) && !apierrors.IsNotFound(err) {
 				return result, err
@@ -198,7 +199,7 @@ func (a *Applier) act(ctx context.Context, j *job) (stage.Result, error) {
 		return stage.Result{}, err
 	}
 	j.before = j.k.DeepCopy()
-	if a.isCurrent(j) {
+	if a.isCurrent(ctx, j) {
 		return a.conclude(ctx, j, nil, nil)
 	}
 	if wait := j.patience(); wait > 0 {

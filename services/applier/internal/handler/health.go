@@ -112,13 +112,14 @@ func (v *verdict) list() string {
 }
 
 // watched looks at what the watch knows.
-func (a *Applier) watched(k *kustomizev1.Kustomization) looker {
+func (a *Applier) watched(k *kustomizev1.Kustomization, known *applied) looker {
 	key := client.ObjectKeyFromObject(k)
+	watcher := a.watchers.of(key, known.Cluster)
 	return func(id inventory.ID, from uint64) (health.Health, bool, error) {
-		if a.live == nil {
+		if watcher == nil {
 			return health.Health{}, false, nil
 		}
-		h, known := a.live.Health(key, id, from)
+		h, known := watcher.Health(key, id, from)
 		return h, known, nil
 	}
 }
@@ -141,7 +142,7 @@ func (a *Applier) asked(ctx context.Context, j *job) (looker, error) {
 	}, nil
 }
 
-// Health is asked for only where no watch can tell: in other clusters, and of kinds that may not be watched.
+// Health is asked for only where no watch can tell: where a kind may not be watched, and of a cluster whose watch is not there yet.
 const (
 	watchFill   = 2 * time.Second // a watch that is not filled after this time may never be
 	askInterval = 5 * time.Second
@@ -154,9 +155,9 @@ func (a *Applier) judge(ctx context.Context, j *job) (v verdict, polled bool, er
 	if err != nil {
 		return v, false, err
 	}
-	watched, patient := a.watched(j.k), time.Since(j.known.HealthSince) < watchFill
+	watched, patient := a.watched(j.k, &j.known), time.Since(j.known.HealthSince) < watchFill
 	look := func(id inventory.ID, from uint64) (health.Health, bool, error) {
-		if j.k.Spec.KubeConfig == nil && (objects.Has(id) || a.identity(j.k) == "") {
+		if objects.Has(id) || a.identity(j.k) == "" {
 			if h, known, err := watched(id, from); known || patient || err != nil {
 				return h, known, err
 			}
@@ -171,11 +172,12 @@ func (a *Applier) judge(ctx context.Context, j *job) (v verdict, polled bool, er
 // healthNews says whether the watch sees another health than the record says, as far as that matters: once healthy, what rolls on or
 // is scaled stays healthy until it fails.
 func (a *Applier) healthNews(k *kustomizev1.Kustomization, known *applied, objects inventory.Inventory) bool {
-	if !asksForHealth(k) || known.Health == healthUnasked || a.live == nil {
+	watcher := a.watchers.of(client.ObjectKeyFromObject(k), known.Cluster)
+	if !asksForHealth(k) || known.Health == healthUnasked || watcher == nil {
 		return false
 	}
-	exprs := a.live.Exprs(client.ObjectKeyFromObject(k))
-	v, err := assess(k, known, objects, exprs, a.watched(k))
+	exprs := watcher.Exprs(client.ObjectKeyFromObject(k))
+	v, err := assess(k, known, objects, exprs, a.watched(k, known))
 	if err != nil || v.unseen {
 		return false
 	}

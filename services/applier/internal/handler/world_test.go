@@ -1,10 +1,13 @@
 package handler
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -193,6 +196,13 @@ func (w *world) counted() string {
 	proxy.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		w.requests.note(req)
+		// The whole request first: the API server refuses before it has read one, the client then sends no more of it, and a proxy that still
+		// waits for the rest never ends its answer.
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			return
+		}
+		req.Body = io.NopCloser(bytes.NewReader(body))
 		req.Host = target.Host
 		proxy.ServeHTTP(rw, req)
 	}))
@@ -230,7 +240,7 @@ func (w *world) start(change []func(*Applier)) {
 	}
 	rt := &stage.Runtime{Bus: w.bus, Log: log, Metrics: stage.NewMetrics(prometheus.NewRegistry()), Tracer: noop.NewTracerProvider().Tracer(""), Holder: w.namespace}
 	ctx, stop := context.WithCancel(context.Background())
-	if err := kube.IndexDependencies(ctx, kc); err != nil {
+	if err := errors.Join(kube.IndexDependencies(ctx, kc), kube.IndexClusters(ctx, kc)); err != nil {
 		w.Fatal(err)
 	}
 	mine := func(ctx context.Context) ([]types.NamespacedName, error) { return nil, nil }
@@ -246,6 +256,9 @@ func (w *world) start(change []func(*Applier)) {
 		w.Fatal(err)
 	}
 	if err := kc.Watch(ctx, &kustomizev1.Kustomization{}, kube.KustomizationHandled, render); err != nil {
+		w.Fatal(err)
+	}
+	if err := kc.WatchClusters(ctx, w.stage); err != nil {
 		w.Fatal(err)
 	}
 	objects, err := w.applier.FollowObjects(ctx, log, w.stage)
@@ -334,10 +347,16 @@ func condition(k *kustomizev1.Kustomization, kind string) metav1.Condition {
 // until waits for a condition.
 func (w *world) until(what string, met func() bool) time.Duration {
 	w.Helper()
+	return w.patience(15*time.Second, what, met)
+}
+
+// patience waits for a condition for as long as limit.
+func (w *world) patience(limit time.Duration, what string, met func() bool) time.Duration {
+	w.Helper()
 	started := time.Now()
 	for !met() {
-		if time.Since(started) > 15*time.Second {
-			w.Fatalf("after 15s not: %s", what)
+		if time.Since(started) > limit {
+			w.Fatalf("after %s not: %s", limit, what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

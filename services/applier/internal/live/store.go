@@ -39,6 +39,15 @@ type store struct {
 	// version is that of the latest event, also of events about nothing.
 	version uint64
 	synced  bool
+	// away says that the cluster could not be asked last: what is known may be long past.
+	away bool
+}
+
+// answered notes whether the cluster answered to a list or the begin of a watch.
+func (s *store) answered(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = err != nil
 }
 
 func (s *store) reduce(obj any) (types.NamespacedName, observed, error) {
@@ -147,13 +156,14 @@ func (s *store) tell(owners ...types.NamespacedName) {
 	}
 }
 
-// get returns what is known of an object, and whether the watch has seen everything up to a version.
+// get returns what is known of an object, and whether the watch goes on and has seen everything up to a version.
 func (s *store) get(key types.NamespacedName, upTo uint64) (o observed, found, reached bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o, found = s.objects[key]
+	known := s.synced && !s.away
 	if found {
-		return o, true, s.synced && o.version >= upTo
+		return o, true, known && o.version >= upTo
 	}
-	return o, false, s.synced && s.version >= upTo
+	return o, false, known && s.version >= upTo
 }

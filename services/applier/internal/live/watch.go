@@ -51,7 +51,23 @@ func (w *Watcher) newWatch(s scope, mapping *meta.RESTMapping, stop context.Canc
 		}
 	}
 	options := cache.ReflectorOptions{Name: "live", TypeDescription: fmt.Sprintf("%s health=%t", s.kind, s.health)}
-	return &watch{store: st, stop: stop, reflector: cache.NewReflectorWithOptions(lw, expected, st, options)}
+	return &watch{store: st, stop: stop, reflector: cache.NewReflectorWithOptions(noting(st, lw), expected, st, options)}
+}
+
+// noting has a store know whether the cluster answers.
+func noting(st *store, lw *cache.ListWatch) *cache.ListWatch {
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			list, err := lw.ListWithContextFunc(ctx, o)
+			st.answered(err)
+			return list, err
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
+			w, err := lw.WatchFuncWithContext(ctx, o)
+			st.answered(err)
+			return w, err
+		},
+	}
 }
 
 // labelled narrows a list or watch to what Kustomizations apply.

@@ -169,12 +169,7 @@ func (w *Watcher) restart(scopes map[scope]struct{}) {
 	}
 }
 
-func (w *Watcher) wake() {
-	select {
-	case w.stale <- struct{}{}:
-	default:
-	}
-}
+func (w *Watcher) wake() { signal(w.stale) }
 
 // The pauses between tries to find how a kind is served.
 const (
@@ -209,6 +204,26 @@ func (w *Watcher) Run(ctx context.Context) {
 
 // align starts the watches that are missing and ends those that nobody needs. It reports whether all could be started.
 func (w *Watcher) align(ctx context.Context, all *sync.WaitGroup) bool {
+	complete := true
+	for _, s := range w.missing() {
+		mapping, err := w.options.Mapper.RESTMapping(s.kind) // may ask the cluster, which may be away: nobody waits for that
+		if ctx.Err() != nil {
+			return false
+		}
+		if err != nil {
+			if !meta.IsNoMatchError(err) {
+				w.options.Log.Warn("cannot watch a kind yet, trying on", "kind", s.kind.String(), "err", err)
+			}
+			complete = false
+			continue
+		}
+		w.start(ctx, s, mapping, all)
+	}
+	return complete
+}
+
+// missing ends the watches that nobody needs, and returns those that are to be started.
+func (w *Watcher) missing() []scope {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for s, running := range w.watches {
@@ -217,29 +232,26 @@ func (w *Watcher) align(ctx context.Context, all *sync.WaitGroup) bool {
 			delete(w.watches, s)
 		}
 	}
-	complete := true
+	var missing []scope
 	for s := range w.wanted {
-		if w.watches[s] == nil && !w.start(ctx, s, all) {
-			complete = false
+		if w.watches[s] == nil {
+			missing = append(missing, s)
 		}
 	}
-	return complete
+	return missing
 }
 
-// start begins a watch. The caller holds the lock.
-func (w *Watcher) start(ctx context.Context, s scope, all *sync.WaitGroup) bool {
-	mapping, err := w.options.Mapper.RESTMapping(s.kind)
-	if err != nil {
-		if !meta.IsNoMatchError(err) {
-			w.options.Log.Warn("cannot watch a kind yet, trying on", "kind", s.kind.String(), "err", err)
-		}
-		return false
+// start begins a watch, if it is wanted still.
+func (w *Watcher) start(ctx context.Context, s scope, mapping *meta.RESTMapping, all *sync.WaitGroup) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.wanted[s] == 0 || w.watches[s] != nil {
+		return
 	}
 	ctx, stop := context.WithCancel(ctx)
 	running := w.newWatch(s, mapping, stop)
 	w.watches[s] = running
 	all.Go(func() { running.run(ctx) })
-	return true
 }
 
 // filled has everybody looked at whom a watch concerns.

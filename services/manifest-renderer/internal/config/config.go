@@ -20,6 +20,10 @@ type Config struct {
 	TreeCacheBytes int64
 	// SOPSAgeSecret is the Secret, as namespace/name, with age identities for Kustomizations whose spec.decryption names none.
 	SOPSAgeSecret string
+	// ObjectIdentities lets spec.decryption name service accounts with whose identity clouds are asked, and DefaultDecryptionServiceAccount
+	// is the account of those that name none; empty for the identity of the process.
+	ObjectIdentities                bool
+	DefaultDecryptionServiceAccount string
 	// StrictSubstitution makes a variable without value an error.
 	StrictSubstitution bool
 	// NoRemoteBases refuses kustomizations that name anything by address.
@@ -40,6 +44,8 @@ func (c *Config) AddFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "applications rendered at once")
 	f.Int64Var(&c.TreeCacheBytes, "tree-cache-bytes", c.TreeCacheBytes, "bytes of unpacked revisions kept in memory")
 	f.StringVar(&c.SOPSAgeSecret, "sops-age-secret", c.SOPSAgeSecret, "Secret (namespace/name) with age keys for Kustomizations whose spec.decryption names no Secret")
+	f.BoolVar(&c.ObjectIdentities, "object-level-workload-identity", c.ObjectIdentities, "let spec.decryption name a service account with whose identity a cloud's key management service is asked")
+	f.StringVar(&c.DefaultDecryptionServiceAccount, "default-decryption-service-account", c.DefaultDecryptionServiceAccount, "service account to ask key management services with, where spec.decryption names none")
 	f.BoolVar(&c.StrictSubstitution, "strict-substitution", c.StrictSubstitution, "fail on variables without a value or default, as Flux's feature gate StrictPostBuildSubstitutions does")
 	f.BoolVar(&c.NoRemoteBases, "no-remote-bases", c.NoRemoteBases, "refuse kustomizations that name bases, components or files by address")
 	f.StringSliceVar(&c.RemoteBasesAllow, "remote-bases-allow", c.RemoteBasesAllow, "networks (CIDR) that remote bases may come from although they are this machine, link-local or a cloud's metadata")
@@ -52,6 +58,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Concurrency < 1 {
 		return fmt.Errorf("--concurrency %d: want at least 1", c.Concurrency)
+	}
+	if c.DefaultDecryptionServiceAccount != "" && !c.ObjectIdentities {
+		return fmt.Errorf("--default-decryption-service-account needs --object-level-workload-identity")
 	}
 	_, err := c.AgeSecret()
 	if err == nil {

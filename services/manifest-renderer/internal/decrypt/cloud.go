@@ -88,13 +88,21 @@ func (s *service) openAWS(k *keyservice.KmsKey, data []byte) ([]byte, error) {
 	}
 	key := kms.NewMasterKey(k.GetArn(), k.GetRole(), values)
 	key.EncryptedKey = string(data)
-	if s.keys.aws != nil {
-		kms.NewCredentialsProvider(s.keys.aws).ApplyToMasterKey(key)
+	if from := s.awsCredentials(k.GetArn()); from != nil {
+		kms.NewCredentialsProvider(from).ApplyToMasterKey(key)
 	}
 	if s.aws != nil {
 		kms.NewHTTPClient(s.aws).ApplyToMasterKey(key)
 	}
 	return s.asked(key.DecryptContext(s.ctx))
+}
+
+// awsCredentials are those of the Secret, or of the account; nil for the identity of the process.
+func (s *service) awsCredentials(arn string) aws.CredentialsProvider {
+	if s.keys.aws == nil && s.keys.account != nil {
+		return s.keys.account.aws(s.ctx, strings.Split(arn, ":")[3]) // keyARN has matched
+	}
+	return s.keys.aws
 }
 
 // azureVaults are the domains of Azure's key vaults.
@@ -107,6 +115,9 @@ func (s *service) openAzure(k *keyservice.AzureKeyVaultKey, data []byte) ([]byte
 		return nil, failed("the address is not that of an Azure key vault")
 	}
 	credential := s.keys.azure
+	if credential == nil && s.keys.account != nil {
+		credential = s.keys.account.azure(s.ctx)
+	}
 	if credential == nil {
 		var err error
 		if credential, err = azureAmbient(); err != nil {

@@ -53,6 +53,9 @@ func failed(format string, args ...any) *Error {
 // Decryptor opens what the keys of one Kustomization open. It is safe for
 // concurrent use.
 type Decryptor struct {
+	// Vault is the process's own, for keys without a token; empty for none.
+	Vault Vault
+
 	keys Keys
 	// client makes the client for requests to addresses that a file names.
 	client func() *http.Client
@@ -110,7 +113,7 @@ func (d *Decryptor) Decrypt(ctx context.Context, data []byte, in, out Format) (p
 func (d *Decryptor) dataKey(ctx context.Context, m *sops.Metadata) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, keyTime)
 	defer cancel()
-	s := &service{ctx: ctx, keys: &d.keys, client: d.client, aws: d.aws}
+	s := &service{ctx: ctx, keys: &d.keys, client: d.client, aws: d.aws, vault: d.Vault}
 	m.DataKey = nil
 	key, err := m.GetDataKeyWithKeyServices([]keyservice.KeyServiceClient{keyservice.NewCustomLocalClient(s)}, sops.DefaultDecryptionOrder)
 	if err == nil {

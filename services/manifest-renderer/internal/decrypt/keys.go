@@ -25,7 +25,8 @@ type Keys struct {
 	vaultToken string
 	aws        aws.CredentialsProvider
 	azure      azcore.TokenCredential
-	gcp        []byte // JSON of a service account's key
+	gcp        []byte    // JSON of a service account's key
+	account    *identity // as whom to ask where the above hold nothing; nil for the process itself
 	digest     string
 }
 
@@ -50,9 +51,14 @@ func ParseAgeKeys(data map[string][]byte) (Keys, error) {
 	return ParseKeys(only)
 }
 
-// Digest changes with the keys. It is no secret to whoever cannot guess them,
+// Digest changes with the keys and the account. It is no secret to whoever cannot guess them,
 // and goes only into keyed digests.
-func (k *Keys) Digest() string { return k.digest }
+func (k *Keys) Digest() string {
+	if k.account != nil {
+		return k.digest + " as " + k.account.name
+	}
+	return k.digest
+}
 
 func digestOf(data map[string][]byte) string {
 	text, _ := json.Marshal(data) // keys sorted; never fails

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 
 	"github.com/getsops/sops/v3/keyservice"
 	"golang.org/x/oauth2"
@@ -48,6 +49,9 @@ func (s *service) openGCP(k *keyservice.GcpKmsKey, data []byte) ([]byte, error) 
 }
 
 func (k *Keys) gcpTokens(ctx context.Context) (oauth2.TokenSource, error) {
+	if k.gcp == nil && k.account != nil {
+		return k.account.gcp(ctx), nil
+	}
 	if k.gcp == nil {
 		found, err := google.FindDefaultCredentials(ctx, gcpScope)
 		if err != nil {
@@ -66,17 +70,37 @@ func (k *Keys) gcpTokens(ctx context.Context) (oauth2.TokenSource, error) {
 var vaultPath = regexp.MustCompile(`^[\w-][\w.-]*(/[\w-][\w.-]*)*$`)
 
 func (s *service) openVault(k *keyservice.VaultKey, data []byte) ([]byte, error) {
-	if s.keys.vaultToken == "" {
-		return nil, failed("the Secret holds no sops.vault-token")
-	}
 	u, err := url.Parse(k.GetVaultAddress())
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || !vaultPath.MatchString(k.GetEnginePath()) || !vaultPath.MatchString(k.GetKeyName()) {
 		return nil, failed("the address of the key is not valid")
 	}
+	token, err := s.vaultToken(u)
+	if err != nil {
+		return nil, err
+	}
 	var answer struct{ Data struct{ Plaintext []byte } }
 	err = post(s.ctx, s.client(), u.JoinPath("v1", k.GetEnginePath(), "decrypt", k.GetKeyName()).String(),
-		http.Header{"X-Vault-Token": {s.keys.vaultToken}, "X-Vault-Request": {"true"}}, map[string]string{"ciphertext": string(data)}, &answer)
+		http.Header{"X-Vault-Token": {token}, "X-Vault-Request": {"true"}}, map[string]string{"ciphertext": string(data)}, &answer)
 	return s.asked(answer.Data.Plaintext, err)
+}
+
+// Vault is a token for one Vault, for files of everybody whose Secret holds none.
+type Vault struct{ Address, Token string }
+
+// vaultToken is that of the Secret, or that of the process. The address stands in a file, and who writes that must not get the token of the
+// process sent to a server of their own: it goes to the one Vault that the process was told.
+func (s *service) vaultToken(u *url.URL) (string, error) {
+	if s.keys.vaultToken != "" {
+		return s.keys.vaultToken, nil
+	}
+	if s.vault.Token == "" {
+		return "", failed("the Secret holds no sops.vault-token")
+	}
+	own, err := url.Parse(s.vault.Address)
+	if err != nil || own.Host == "" || own.Scheme != u.Scheme || !strings.EqualFold(own.Host, u.Host) {
+		return "", failed("the Secret holds no sops.vault-token, and the VAULT_TOKEN of this installation is for the Vault at VAULT_ADDR alone")
+	}
+	return s.vault.Token, nil
 }
 
 // answerError is an answer other than 200.

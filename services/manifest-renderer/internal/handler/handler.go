@@ -24,6 +24,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
 	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
+	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/decrypt"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/remote"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/render"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/tree"
@@ -45,6 +46,9 @@ type Handler struct {
 	Remotes *remote.Fetcher
 	// AgeSecret holds age identities for Kustomizations whose spec.decryption names no Secret; empty for none.
 	AgeSecret types.NamespacedName
+	// Identities are those of service accounts that spec.decryption names, and Vault is the Vault of those whose Secret holds no token.
+	Identities *decrypt.Identities
+	Vault      decrypt.Vault
 
 	remotes  sync.Map // Kustomization → the addresses that its last render in this process used
 	requests sync.Map // Kustomization → the request that was last seen

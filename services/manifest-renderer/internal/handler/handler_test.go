@@ -36,6 +36,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
 	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
+	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/decrypt"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/render"
 )
 
@@ -102,8 +103,11 @@ func newWorldOn(t testing.TB, server *bustest.Server) *world {
 	})
 	w.sealer, err = seal.New([]byte(strings.Repeat("k", seal.KeySize)))
 	w.check(err)
+	identities, err := decrypt.NewIdentities(w.cluster.Client, false)
+	w.check(err)
 	w.handler = &Handler{
-		Cluster: w.cluster, Bus: w.bus, Sealer: w.sealer, Sets: NewSets(w.bus.Sets(), w.sealer),
+		Identities: identities,
+		Cluster:    w.cluster, Bus: w.bus, Sealer: w.sealer, Sets: NewSets(w.bus.Sets(), w.sealer),
 		Renderer: render.New(render.Options{}), Trees: NewTrees(w.bus.Artifacts(), 64<<20),
 	}
 	return w

@@ -18,27 +18,39 @@ func (h *Handler) decryptor(ctx context.Context, k *kustomizev1.Kustomization) (
 	if d == nil {
 		return nil, nil
 	}
-	if d.ServiceAccountName != "" {
-		return nil, fault(meta.BuildFailedReason, "spec.decryption.serviceAccountName is not served by this version of Sluice: "+
-			"use credentials in the Secret of spec.decryption.secretRef, or the identity of manifest-renderer itself")
+	keys, err := h.keys(ctx, k)
+	if err != nil {
+		return nil, err
 	}
+	keys, err = h.Identities.As(keys, types.NamespacedName{Namespace: k.Namespace, Name: k.Name}, d.ServiceAccountName)
+	if err != nil {
+		return nil, fault(meta.BuildFailedReason, "spec.decryption.serviceAccountName: %w", err)
+	}
+	decryptor := decrypt.New(keys)
+	decryptor.Vault = h.Vault
+	return decryptor, nil
+}
+
+// keys reads the Secret of spec.decryption, which must be there, or the age keys for those that name none.
+func (h *Handler) keys(ctx context.Context, k *kustomizev1.Kustomization) (decrypt.Keys, error) {
+	d := k.Spec.Decryption
 	key, parse := h.AgeSecret, decrypt.ParseAgeKeys
 	if d.SecretRef != nil {
 		key, parse = types.NamespacedName{Namespace: k.Namespace, Name: d.SecretRef.Name}, decrypt.ParseKeys
 	}
 	if key.Name == "" {
-		return decrypt.New(decrypt.Keys{}), nil
+		return decrypt.Keys{}, nil
 	}
 	data, err := h.Cluster.Secret(ctx, key)
 	if apierrors.IsNotFound(err) {
-		return nil, fault(meta.BuildFailedReason, "decryption Secret '%s' not found", key)
+		return decrypt.Keys{}, fault(meta.BuildFailedReason, "decryption Secret '%s' not found", key)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("keys for decryption: %w", err)
+		return decrypt.Keys{}, fmt.Errorf("keys for decryption: %w", err)
 	}
 	keys, err := parse(data)
 	if err != nil {
-		return nil, fault(meta.BuildFailedReason, "decryption Secret '%s': %w", key, err)
+		return decrypt.Keys{}, fault(meta.BuildFailedReason, "decryption Secret '%s': %w", key, err)
 	}
-	return decrypt.New(keys), nil
+	return keys, nil
 }

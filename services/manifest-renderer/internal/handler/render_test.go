@@ -75,7 +75,7 @@ func TestDecryptionFaults(t *testing.T) {
 	w.secret("broken", nil, map[string][]byte{"a.agekey": []byte(canary)})
 	w.start()
 	w.push(map[string]string{"app/a.yaml": configMap("a", "1")})
-	for name, want := range map[string]string{"gone": "/none' not found", "account": "spec.decryption.serviceAccountName is not served", "broken": "a.agekey: it holds no age identities"} {
+	for name, want := range map[string]string{"gone": "/none' not found", "account": "which this installation does not allow", "broken": "a.agekey: it holds no age identities"} {
 		r := w.await(name, func(r state.Rendered) bool { return r.Reason != "" })
 		if r.Reason != meta.BuildFailedReason || !strings.Contains(r.Message, want) || strings.Contains(r.Message, canary) {
 			t.Errorf("%s: %s: %s", name, r.Reason, r.Message)

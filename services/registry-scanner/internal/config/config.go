@@ -46,6 +46,7 @@ func (c *Config) AddFlags(f *pflag.FlagSet) {
 	c.Redis.AddFlags(f)
 	f.IntVar(&c.Concurrency, "concurrency", c.Concurrency, "images scanned at once")
 	c.AddRegistryFlags(f)
+	f.BoolVar(&c.ObjectIdentities, "object-level-workload-identity", c.ObjectIdentities, "let ImageRepositories name a service account with whose identity a cloud is asked for credentials")
 }
 
 // AddRegistryFlags defines a flag for each setting about registries alone.
@@ -57,7 +58,6 @@ func (c *Config) AddRegistryFlags(f *pflag.FlagSet) {
 	f.StringSliceVar(&c.Exclude, "registry-exclude-image", c.Exclude, "do not scan images whose canonical name matches one of these; * for any part")
 	f.StringSliceVar(&c.InsecureHosts, "insecure-hosts", c.InsecureHosts, "registries that may be asked over plain HTTP where an object says insecure; * for any part of a name, empty for none")
 	f.StringSliceVar(&c.TokenHosts, "registry-token-hosts", c.TokenHosts, "token services that get the login for any registry that names them, beside those on the registry's own domain; * for any part of a name")
-	f.BoolVar(&c.ObjectIdentities, "object-level-workload-identity", c.ObjectIdentities, "let ImageRepositories name a service account with whose identity a cloud is asked for credentials")
 }
 
 // Validate says what is wrong, by flag.
