@@ -106,7 +106,7 @@ func newWorld(t testing.TB, o gittest.Options) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.git.Close() })
-	if w.repo, err = w.git.CreateRepository(t.Context(), "apps"); err != nil {
+	if w.repo, err = w.git.CreateRepository(t.Context(), "org/apps"); err != nil {
 		t.Fatal(err)
 	}
 	w.policies = &policies{world: w, made: map[types.NamespacedName]state.Chosen{}}
@@ -196,7 +196,7 @@ func (w *world) create(object client.Object) {
 func (w *world) source(change ...func(*sourcev1.GitRepository)) {
 	w.Helper()
 	r := &sourcev1.GitRepository{ObjectMeta: metav1.ObjectMeta{Name: "apps"}, Spec: sourcev1.GitRepositorySpec{
-		URL: w.git.URL("apps"), Interval: metav1.Duration{Duration: time.Hour}, Reference: &sourcev1.GitRepositoryRef{Branch: "main"},
+		URL: w.git.URL("org/apps"), Interval: metav1.Duration{Duration: time.Hour}, Reference: &sourcev1.GitRepositoryRef{Branch: "main"},
 	}}
 	for _, c := range change {
 		c(r)
