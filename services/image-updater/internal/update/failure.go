@@ -9,6 +9,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/git"
 	"github.com/sluice-cd/sluice/libs/git/access"
 	"github.com/sluice-cd/sluice/libs/git/branch"
+	"github.com/sluice-cd/sluice/services/image-updater/internal/pullrequest"
 )
 
 // Reasons of conditions that Flux has no words for.
@@ -18,6 +19,7 @@ const (
 	reasonDeclined  = "PushDeclined"
 	reasonRaces     = "PushRacesLost"
 	reasonRewind    = "PushWouldRewrite"
+	reasonRequest   = "PullRequestFailed"
 )
 
 // kinds are the failures of git that have a reason of their own, the first that fits decides.
@@ -32,6 +34,13 @@ var kinds = []struct {
 	{git.ErrReadOnly, reasonReadOnly, false},
 	{git.ErrDeclined, reasonDeclined, false},
 	{git.ErrRaceLost, reasonRaces, false},
+	{pullrequest.ErrUnauthorized, sourcev1.AuthenticationFailedReason, false},
+	{pullrequest.ErrInvalid, automationv1.InvalidSourceConfigReason, true},
+	{pullrequest.ErrNotFound, reasonRequest, false},
+	{pullrequest.ErrUnsupported, reasonRequest, false},
+	{pullrequest.ErrRefused, reasonRequest, false},
+	{pullrequest.ErrExists, reasonRequest, false},
+	{pullrequest.ErrUnavailable, reasonRequest, false},
 	{branch.ErrRewind, reasonRewind, false},
 	{branch.ErrInvalid, automationv1.InvalidSourceConfigReason, true},
 	{git.ErrURLInvalid, automationv1.InvalidSourceConfigReason, true},
@@ -53,6 +62,10 @@ func classify(err error) (reason string, stalled bool) {
 		if errors.Is(err, k.kind) {
 			return k.reason, k.stalled
 		}
+	}
+	var limit *pullrequest.RateLimitError
+	if errors.As(err, &limit) {
+		return reasonRequest, false
 	}
 	if errors.As(err, &edits) {
 		return automationv1.UpdateFailedReason, false

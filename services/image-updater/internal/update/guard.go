@@ -49,7 +49,7 @@ func (s *scanner) decide(ctx context.Context, name string, data []byte) (map[gro
 	decisions := map[group]*held{}
 	for _, m := range markers {
 		c := s.choices.taken[m.Policy.Name]
-		if m.Policy.Namespace != s.namespace || c == nil || c.ref.Name == "" || decisions[groupOf(m)] != nil {
+		if m.Policy.Namespace != s.namespace || c == nil || c.ref.Name == "" || decisions[groupOf(m)] != nil || !s.mine(m.Policy.Name, m.File) {
 			continue
 		}
 		want, err := m.Want(c.ref)
@@ -144,7 +144,7 @@ func (s *scanner) rolledBack(ctx context.Context, c *choice, m edit.Marker) (*he
 		isHeld = false
 	}
 	if !isHeld {
-		if s.known.Written[name].Ref != c.ref.String() {
+		if s.known.Written[name].Ref != c.ref.String() && !s.known.Lost {
 			return nil, nil // never written before, so nobody can have set it back
 		}
 		found, err := s.reverted(ctx, c, m)
@@ -154,11 +154,7 @@ func (s *scanner) rolledBack(ctx context.Context, c *choice, m edit.Marker) (*he
 		before = *found
 		s.known.Holds[name] = before
 	}
-	by := "somebody"
-	if before.By != "" {
-		by = fmt.Sprintf("%s in commit %.7s", before.By, before.Commit)
-	}
-	return c.hold(reasonRolledBack, fmt.Sprintf("%s was set back to %s by %s; a newer version will be written", before.Ref, before.Now, by)), nil
+	return c.hold(reasonRolledBack, before.String()), nil
 }
 
 // above says whether the choice is newer than the version that is held.

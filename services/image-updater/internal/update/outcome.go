@@ -19,6 +19,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/stage"
 	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
+	"github.com/sluice-cd/sluice/services/image-updater/internal/pullrequest"
 )
 
 // heldCondition is the condition that says what is left as it is though a policy chose another image.
@@ -71,11 +72,11 @@ func (r *record) conclude(all *choices, result *outcome) {
 		}
 	}
 	for name := range r.Holds {
-		if !all.known[name] {
+		if !all.known[name] && !isHeld[name] {
 			delete(r.Holds, name)
 		}
 	}
-	r.Done, r.Waiting = all.digest(), waiting{}
+	r.Done, r.Waiting, r.Lost = all.digest(), waiting{}, false
 }
 
 // markReady says in conditions what came of the run, and returns the message where not all of it is well.
@@ -119,6 +120,9 @@ func heldMessage(list []held) string {
 
 // String is the hold in one line.
 func (h held) String() string {
+	if strings.Contains(h.Policy, "/") { // a container of a workload, without policy
+		return fmt.Sprintf("%s (%s): %s", h.Policy, h.Present, h.Message)
+	}
 	return fmt.Sprintf("policy %s at %s (%s): %s", h.Policy, h.Place, h.Present, h.Message)
 }
 
@@ -161,13 +165,10 @@ func (u *updater) keepHolds(ctx context.Context, run *stage.Run, auto *automatio
 
 // tell publishes a commit that was pushed, once, and what is held, when it is another than before.
 func (u *updater) tell(ctx context.Context, run *stage.Run, auto *automationv1.ImageUpdateAutomation, known *record, result *outcome) error {
-	if result.recalled && !known.Pushed.Concluded {
-		p := known.Pushed
-		if err := run.Tell(ctx, updated(auto, p)); err != nil {
+	if result.recalled {
+		if err := u.tellPushed(ctx, run, auto, known.Pushed, ""); err != nil {
 			return err
 		}
-		u.Events.Normal(auto, p.Branch+"@sha1:"+p.Commit, meta.SucceededReason, fmt.Sprintf("pushed commit '%.7s' to branch '%s'\n%s", p.Commit, p.Branch, p.Message))
-		p.Concluded, p.Message, p.Changes = true, "", nil
 	}
 	told := heldMessage(result.held)
 	if told == known.HeldTold {
@@ -188,8 +189,25 @@ func (u *updater) tell(ctx context.Context, run *stage.Run, auto *automationv1.I
 	return nil
 }
 
-func updated(auto *automationv1.ImageUpdateAutomation, p *pushed) *factsv1.Fact {
-	f := &factsv1.ImageUpdated{Branch: p.Branch, Commit: p.Commit, ChangeCount: int32(p.Count)}
+// tellPushed tells of a commit, once.
+func (u *updater) tellPushed(ctx context.Context, run *stage.Run, auto *automationv1.ImageUpdateAutomation, p *pushed, request string) error {
+	if p.Concluded {
+		return nil
+	}
+	if err := run.Tell(ctx, updated(auto, p, request)); err != nil {
+		return err
+	}
+	text := fmt.Sprintf("pushed commit '%.7s' to branch '%s'\n%s", p.Commit, p.Branch, p.Message)
+	if request != "" {
+		text = fmt.Sprintf("pushed commit '%.7s' to branch '%s', pull request %s\n%s", p.Commit, p.Branch, request, p.Message)
+	}
+	u.Events.Normal(auto, p.Branch+"@sha1:"+p.Commit, meta.SucceededReason, text)
+	p.Concluded, p.Message, p.Changes = true, "", nil
+	return nil
+}
+
+func updated(auto *automationv1.ImageUpdateAutomation, p *pushed, request string) *factsv1.Fact {
+	f := &factsv1.ImageUpdated{PullRequestUrl: request, Url: p.URL, Branch: p.Branch, Commit: p.Commit, ChangeCount: int32(p.Count)}
 	for _, c := range p.Changes {
 		f.Changes = append(f.Changes, &factsv1.ImageChange{Policy: policyReference(auto, c.Policy), Path: c.Path, OldValue: c.Old, NewValue: c.New})
 	}
@@ -209,7 +227,7 @@ func heldFact(auto *automationv1.ImageUpdateAutomation, h held) *factsv1.Fact {
 }
 
 func policyReference(auto *automationv1.ImageUpdateAutomation, name string) *factsv1.ObjectReference {
-	if name == "" {
+	if name == "" || strings.Contains(name, "/") {
 		return nil
 	}
 	return &factsv1.ObjectReference{ApiVersion: imagev1.GroupVersion.String(), Kind: imagev1.ImagePolicyKind, Namespace: auto.Namespace, Name: name}
@@ -243,6 +261,10 @@ func (u *updater) failed(ctx context.Context, run *stage.Run, auto *automationv1
 	}
 	if stalled {
 		failure = stage.Stall(failure)
+	}
+	var limit *pullrequest.RateLimitError
+	if errors.As(failure, &limit) {
+		failure = stage.After(max(time.Until(limit.Until), time.Second), failure)
 	}
 	return stage.Result{}, errors.Join(run.Keep(known), failure)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"time"
 
 	automationv1 "github.com/fluxcd/image-automation-controller/api/v1"
@@ -35,6 +36,10 @@ type job struct {
 	target  *target
 	choices *choices
 	known   *record
+	// verdicts are those about images of annotated workloads.
+	verdicts map[wanted]*verdict
+	// group restricts the run to the changes of one pull request.
+	group *string
 }
 
 // outcome is what a run came to.
@@ -75,7 +80,7 @@ func (j *job) once(ctx context.Context) (*outcome, error) {
 	if err != nil {
 		return nil, fmt.Errorf("failed to checkout source: %w", err)
 	}
-	s := &scanner{updater: j.updater, namespace: j.auto.Namespace, head: onto, choices: j.choices, known: j.known}
+	s := j.scanner(onto)
 	if err := s.scan(ctx, j.target.path); err != nil {
 		return nil, &editError{fmt.Errorf("failed to apply policies: %w", err)}
 	}
@@ -162,7 +167,7 @@ func (j *job) message(ctx context.Context, result *outcome) (string, error) {
 // note writes down, before the push, what is about to be pushed: so that whoever goes on after this process ended knows it, and so that what
 // somebody sets back right after it is known to have been written.
 func (j *job) note(ctx context.Context, made *branch.Commit, text string, result *outcome) error {
-	j.known.Pushed = &pushed{Commit: made.Hash, Branch: j.target.push, Message: text, Count: len(result.changes)}
+	j.known.Pushed = &pushed{Commit: made.Hash, URL: display(j.target.source.URL), Branch: j.target.push, Message: text, Count: len(result.changes)}
 	for _, c := range result.changes[:min(len(result.changes), maxNoted)] {
 		j.known.Pushed.Changes = append(j.known.Pushed.Changes, change{Policy: c.Policy.Name, Path: c.File, Old: c.Value, New: c.New})
 	}
@@ -170,6 +175,9 @@ func (j *job) note(ctx context.Context, made *branch.Commit, text string, result
 		if one := j.choices.taken[c.Policy.Name]; one != nil {
 			j.known.Written[c.Policy.Name] = written{one.ref.String(), j.known.Written[c.Policy.Name].Rule}
 		}
+	}
+	for _, w := range result.writing {
+		j.known.Written[w.key] = written{Ref: w.ref}
 	}
 	if err := j.run.Save(ctx, j.known); err != nil {
 		return err
@@ -181,6 +189,16 @@ func (j *job) note(ctx context.Context, made *branch.Commit, text string, result
 		return err
 	}
 	return nil
+}
+
+// display is an address without what may be secret in it.
+func display(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u.String()
 }
 
 // editError is a failure that is not git's.

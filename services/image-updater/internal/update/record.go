@@ -25,8 +25,8 @@ type record struct {
 	// Failed is the failure, HeldTold what is held, that was last told.
 	Failed   string `json:"failed,omitempty"`
 	HeldTold string `json:"heldTold,omitempty"`
-	// Closed are, by group, pull requests that were closed without a merge, and what they would have changed.
-	Closed map[string]string `json:"closed,omitempty"`
+	// Lost says that the bus lost what was written, so that history is asked about every change.
+	Lost bool `json:"lost,omitempty"`
 }
 
 // written is a choice that was taken, under the rule of its policy at that time.
@@ -55,6 +55,7 @@ type waiting struct {
 // pushed is a commit.
 type pushed struct {
 	Commit    string   `json:"commit"`
+	URL       string   `json:"url"` // of the repository, without anything secret
 	Branch    string   `json:"branch"`
 	Message   string   `json:"message"`
 	Changes   []change `json:"changes,omitempty"` // the first of them
@@ -92,7 +93,7 @@ func loadRecord(run *stage.Run, auto *automationv1.ImageUpdateAutomation) (*reco
 
 // recall finds in the object what the bus does not know.
 func recall(auto *automationv1.ImageUpdateAutomation) *record {
-	r := &record{UID: auto.UID, Written: map[string]written{}}
+	r := &record{UID: auto.UID, Written: map[string]written{}, Lost: auto.Status.LastPushCommit != ""}
 	for name, ref := range auto.Status.ObservedPolicies {
 		r.Written[name] = written{Ref: ref.String()}
 	}

@@ -58,12 +58,15 @@ func (u *updater) Run(ctx context.Context, run *stage.Run) (stage.Result, error)
 	if err != nil {
 		return u.failed(ctx, run, auto, known, err)
 	}
-	return stage.Result{Next: next(auto, all)}, nil
+	return stage.Result{Next: next(auto, all, result)}, nil
 }
 
 // next is the time to the next run when nothing else wakes the automation.
-func next(auto *automationv1.ImageUpdateAutomation, all *choices) time.Duration {
+func next(auto *automationv1.ImageUpdateAutomation, all *choices, result *outcome) time.Duration {
 	interval := max(auto.Spec.Interval.Duration, least)
+	if result.again > 0 {
+		interval = min(interval, result.again)
+	}
 	if until := all.until(time.Now()); until > 0 && until < interval {
 		return until
 	}
@@ -96,15 +99,27 @@ func (u *updater) bring(ctx context.Context, run *stage.Run, auto *automationv1.
 	if left > 0 && kube.RequestedAt(auto) == auto.Status.LastHandledReconcileAt {
 		return nil, nil, &waitError{errors.New("changes wait for others"), left}
 	}
-	ctx, shared, err := run.Share(ctx, want.lockName())
+	j := &job{updater: u, run: run, auto: auto, target: want, choices: all, known: known}
+	if err := j.survey(ctx); err != nil {
+		return nil, nil, err
+	}
+	result, err := j.alone(ctx)
+	return all, result, err
+}
+
+// alone pushes while no other automation does to the same branch.
+func (j *job) alone(ctx context.Context) (*outcome, error) {
+	ctx, shared, err := j.run.Share(ctx, j.target.lockName())
 	if errors.Is(err, stage.ErrShared) {
-		return nil, nil, &waitError{err, busyDelay}
+		return nil, &waitError{err, busyDelay}
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("lock branch %s: %w", want.push, err)
+		return nil, fmt.Errorf("lock branch %s: %w", j.target.push, err)
 	}
 	defer shared.Release(ctx)
-	j := &job{updater: u, run: run, shared: shared, auto: auto, target: want, choices: all, known: known}
-	result, err := j.push(ctx)
-	return all, result, err
+	j.shared = shared
+	if j.target.requests != nil {
+		return j.request(ctx)
+	}
+	return j.push(ctx)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"time"
 
 	"github.com/sluice-cd/sluice/libs/git"
 	"github.com/sluice-cd/sluice/libs/git/branch"
@@ -21,7 +22,12 @@ type edits struct {
 	changes  []edit.Change
 	problems []*edit.Problem
 	held     []held
+	writing  []wrote
+	again    time.Duration // when to look again for what is not decided yet; zero: all is
 }
+
+// wrote is an image that is about to be written for a workload, by the key of the record.
+type wrote struct{ key, ref string }
 
 // scanner looks through the files of a branch.
 type scanner struct {
@@ -30,11 +36,41 @@ type scanner struct {
 	head      *branch.Head
 	choices   *choices
 	known     *record
+	verdicts  map[wanted]*verdict // by annotation
+	byNotes   bool
+	mine      func(policy, file string) bool // whether a change is of the group that the run is about
 	found     edits
+}
+
+func (j *job) scanner(head *branch.Head) *scanner {
+	mine := func(string, string) bool { return true }
+	if j.group != nil {
+		mine = func(policy, file string) bool { return j.target.requests.group(policy, file) == *j.group }
+	}
+	return &scanner{
+		mine:    mine,
+		updater: j.updater, namespace: j.auto.Namespace, head: head, choices: j.choices, known: j.known, verdicts: j.verdicts, byNotes: byWorkloads(j.auto),
+		found: edits{files: map[string][]byte{}},
+	}
+}
+
+// again notes that something is not decided yet.
+func (s *scanner) again(after time.Duration) {
+	if s.found.again == 0 || after < s.found.again {
+		s.found.again = after
+	}
 }
 
 // scan makes the edits that the files at and below a path need.
 func (s *scanner) scan(ctx context.Context, at string) error {
+	if s.byNotes {
+		return s.each(ctx, at, s.workloads)
+	}
+	return s.each(ctx, at, s.file)
+}
+
+// each looks at the YAML files at and below a path.
+func (s *scanner) each(ctx context.Context, at string, look func(ctx context.Context, name string, data []byte) error) error {
 	entries, err := s.head.List(ctx, at)
 	if errors.Is(err, git.ErrNotFound) {
 		return fmt.Errorf("path %q of spec.update: %w", at, err)
@@ -42,7 +78,6 @@ func (s *scanner) scan(ctx context.Context, at string) error {
 	if err != nil {
 		return err
 	}
-	s.found.files = map[string][]byte{}
 	for _, e := range entries {
 		if ext := path.Ext(e.Path); !e.Regular() || ext != ".yaml" && ext != ".yml" {
 			continue
@@ -54,7 +89,7 @@ func (s *scanner) scan(ctx context.Context, at string) error {
 		if err != nil {
 			return err
 		}
-		if err := s.file(ctx, e.Path, data); err != nil {
+		if err := look(ctx, e.Path, data); err != nil {
 			return err
 		}
 	}
@@ -91,7 +126,7 @@ func (s *scanner) choose(m edit.Marker, decisions map[group]*held) (imageref.Ref
 	switch {
 	case c == nil && !s.choices.known[m.Policy.Name]:
 		return imageref.Ref{}, edit.ErrUnknownPolicy
-	case c == nil || c.ref.Name == "" || decisions[groupOf(m)] != nil:
+	case c == nil || c.ref.Name == "" || decisions[groupOf(m)] != nil || !s.mine(m.Policy.Name, m.File):
 		return imageref.Ref{}, edit.ErrLeave
 	}
 	return c.ref, nil

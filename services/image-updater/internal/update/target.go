@@ -49,6 +49,7 @@ type target struct {
 	template *message.Template
 	values   map[string]string
 	timeout  time.Duration // of one attempt
+	requests *requests     // nil where commits go through none
 }
 
 // lockName is that of the lock which all have in common who push to the branch.
@@ -82,12 +83,18 @@ func (u *updater) target(ctx context.Context, auto *automationv1.ImageUpdateAuto
 	if err := t.destination(spec.Push); err != nil {
 		return nil, err
 	}
+	if t.requests, err = u.requestsOf(ctx, auto, t); err != nil {
+		return nil, err
+	}
 	return t, u.signWith(ctx, auto, t)
 }
 
 // repository reads the GitRepository that the automation names.
 func (u *updater) repository(ctx context.Context, auto *automationv1.ImageUpdateAutomation) (*sourcev1.GitRepository, error) {
 	ref, key := auto.Spec.SourceRef, sourceOf(auto)
+	if err := checkStrategy(auto); err != nil {
+		return nil, err
+	}
 	switch strategy := auto.Spec.Update; {
 	case strategy != nil && strategy.Strategy != "" && strategy.Strategy != automationv1.UpdateStrategySetters:
 		return nil, &specError{automationv1.InvalidUpdateStrategyReason, true, fmt.Errorf("unknown update strategy '%s'", strategy.Strategy)}

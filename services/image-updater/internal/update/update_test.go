@@ -40,7 +40,7 @@ func TestAChoiceBecomesACommit(t *testing.T) {
 	w.choose("web", "1.1.0")
 	w.until("a commit", func() bool { return w.get().Status.LastPushCommit != "" })
 	want := strings.ReplaceAll(strings.ReplaceAll(deployment, "NS", w.namespace), "web:1.0.0", "web:1.1.0")
-	if diff := cmp.Diff(want, w.file("web.yaml")); diff != "" {
+	if diff := cmp.Diff(strings.TrimSpace(want), w.file("web.yaml")); diff != "" {
 		t.Errorf("file (-want +got):\n%s", diff)
 	}
 	head := w.gitOut("rev-parse", "main")
@@ -87,7 +87,7 @@ func TestManyChoicesAreOneCommit(t *testing.T) {
 	}
 	w.until("all are written", func() bool {
 		out, _ := w.repo.Git(t.Context(), nil, "grep", "-c", ":2.0.0", "main")
-		return strings.Count(out, "\n") == n
+		return strings.Count(out, ".yaml") == n
 	})
 	if got := w.gitOut("rev-list", "--count", "main"); got != "2" {
 		t.Errorf("%s commits; want the first and one more", got)
@@ -342,7 +342,7 @@ func TestSelectorAndSuspend(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := p.DeepCopy()
-	p.Labels = map[string]string{"team": "a"}
+	p.Labels["team"] = "a"
 	if err := w.client.Patch(t.Context(), p, client.MergeFrom(before)); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,189 @@
+package update
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluice-cd/sluice/libs/git/branch"
+	"github.com/sluice-cd/sluice/services/image-updater/internal/edit"
+	"github.com/sluice-cd/sluice/services/image-updater/internal/message"
+	"github.com/sluice-cd/sluice/services/image-updater/internal/pullrequest"
+)
+
+// reasonClosed is that of an update whose request somebody has closed.
+const reasonClosed = "PullRequestClosed"
+
+// request brings each group of changes to a branch of its own, and the request for it up to date.
+func (j *job) request(ctx context.Context) (*outcome, error) {
+	all, err := j.difference(ctx)
+	if err != nil {
+		return nil, err
+	}
+	groups := map[string][]edit.Change{}
+	for _, c := range all.changes {
+		group := j.target.requests.group(c.Policy.Name, c.File)
+		groups[group] = append(groups[group], c)
+	}
+	total := &outcome{edits: edits{problems: all.problems, held: all.held, again: all.again}, revision: all.revision}
+	for _, group := range slices.Sorted(maps.Keys(groups)) {
+		one := *j
+		goal := *j.target
+		goal.push = branchOf(j.target.push, group)
+		one.target, one.group = &goal, &group
+		if err := one.requestFor(ctx, group, groups[group], total); err != nil {
+			return nil, err
+		}
+	}
+	return total, nil
+}
+
+// difference is what the base lacks.
+func (j *job) difference(ctx context.Context) (*outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, j.target.timeout)
+	defer cancel()
+	source := j.target.source
+	source.Ref.Branch = j.target.requests.base
+	b, err := branch.Open(ctx, branch.Options{Mirrors: j.Mirrors, Source: source, Push: j.target.requests.base})
+	if err != nil {
+		return nil, fmt.Errorf("failed to checkout source: %w", err)
+	}
+	defer func() { _ = b.Close() }()
+	s := j.scanner(b.Base())
+	if err := s.scan(ctx, j.target.path); err != nil {
+		return nil, &editError{fmt.Errorf("failed to apply policies: %w", err)}
+	}
+	return &outcome{edits: s.found, revision: b.Base().Revision().String()}, nil
+}
+
+// requestFor pushes the changes of one group and opens or refreshes the request, unless somebody has closed one that said the same.
+func (j *job) requestFor(ctx context.Context, group string, changes []edit.Change, total *outcome) error {
+	host := j.target.requests.client
+	draft, err := j.draft(ctx, group, changes)
+	if err != nil {
+		return err
+	}
+	found, err := host.ByBranch(ctx, j.target.push)
+	if err != nil {
+		return err
+	}
+	var open *pullrequest.Request
+	for _, r := range found {
+		if r.State == pullrequest.Open && r.Base == draft.Base && open == nil {
+			open = &r
+		}
+	}
+	if open == nil && len(found) > 0 && found[0].State == pullrequest.Closed {
+		last, err := host.Get(ctx, found[0].ID) // listings may cut bodies
+		if err != nil {
+			return err
+		}
+		if strings.Contains(last.Body, markOf(changes, "")) {
+			total.held = append(total.held, held{
+				Policy: j.target.push + "/", Present: fmt.Sprintf("pull request %d", last.ID), Wanted: draft.Title, Reason: reasonClosed,
+				Message: "closed without a merge; newer versions will open another one",
+			})
+			return nil
+		}
+	}
+	result, err := j.push(ctx)
+	if err != nil {
+		return err
+	}
+	made, err := j.ensure(ctx, host, open, draft)
+	if err != nil {
+		return err
+	}
+	if result.recalled {
+		total.recalled = true
+		return j.tellPushed(ctx, j.run, j.auto, j.known.Pushed, made.URL)
+	}
+	return nil
+}
+
+// ensure opens the request, or refreshes it where it says something else.
+func (j *job) ensure(ctx context.Context, host *pullrequest.Client, open *pullrequest.Request, draft pullrequest.Draft) (pullrequest.Request, error) {
+	if err := j.run.Guard(); err != nil {
+		return pullrequest.Request{}, err
+	}
+	if open != nil {
+		known, err := host.Get(ctx, open.ID)
+		if err != nil || known.State == pullrequest.Open && strings.Contains(known.Body, firstLine(draft.Body)) {
+			return known, err
+		}
+		if known.State == pullrequest.Open {
+			return host.Update(ctx, open.ID, draft)
+		}
+	}
+	made, err := host.Create(ctx, draft)
+	if errors.Is(err, pullrequest.ErrNoDifference) {
+		return made, nil
+	}
+	if err != nil || !j.target.requests.autoMerge {
+		return made, err
+	}
+	return made, host.AutoMerge(ctx, made.ID)
+}
+
+// draft is what the request should be. What strangers wrote is made harmless in the body.
+func (j *job) draft(ctx context.Context, group string, changes []edit.Change) (pullrequest.Draft, error) {
+	r := j.target.requests
+	data := message.Data{AutomationObject: client.ObjectKeyFromObject(j.auto), Changed: message.NewResult(changes), Values: j.target.values}
+	title, err := r.title.Execute(ctx, data)
+	if err != nil {
+		return pullrequest.Draft{}, invalidSource("annotation %s: %w", titleAnnotation, err)
+	}
+	data.Changed = message.NewResult(harmless(changes))
+	body, err := r.body.Execute(ctx, data)
+	if err != nil {
+		return pullrequest.Draft{}, invalidSource("annotation %s: %w", bodyAnnotation, err)
+	}
+	content := fmt.Sprintf("%s\x00%s\x00%q\x00%q", title, body, r.labels, r.reviewers)
+	return pullrequest.Draft{
+		Head: j.target.push, Base: r.base, Group: j.auto.Namespace + "/" + j.auto.Name + "/" + group, Title: title,
+		Body: markOf(changes, content) + "\n\n" + body, Labels: r.labels, Reviewers: r.reviewers,
+	}, nil
+}
+
+func harmless(changes []edit.Change) []edit.Change {
+	safe := slices.Clone(changes)
+	for i := range safe {
+		c := &safe[i]
+		for _, text := range []*string{&c.File, &c.Value, &c.New, &c.Object.Kind, &c.Object.Name, &c.Object.Namespace, &c.Object.APIVersion} {
+			*text = pullrequest.Escape(*text)
+		}
+	}
+	return safe
+}
+
+// markOf is a line that hosts hide: a digest of what a request would write, and of what it says of it. Without the latter it is the beginning
+// of such a line.
+func markOf(changes []edit.Change, content string) string {
+	lines := make([]string, len(changes))
+	for i, c := range changes {
+		lines[i] = fmt.Sprintf("%q %q %q %q", c.File, c.Object, c.Path, c.New)
+	}
+	slices.Sort(lines)
+	line := "[//]: # (sluice-update:" + digest(strings.Join(lines, "\n")) + ":"
+	if content == "" {
+		return line
+	}
+	return line + digest(content) + ")"
+}
+
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:16])
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}

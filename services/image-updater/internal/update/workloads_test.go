@@ -1,0 +1,132 @@
+package update
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	automationv1 "github.com/fluxcd/image-automation-controller/api/v1"
+	"github.com/fluxcd/pkg/apis/meta"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluice-cd/sluice/libs/gittest"
+	"github.com/sluice-cd/sluice/libs/imageaccess"
+	"github.com/sluice-cd/sluice/libs/imagecache"
+	"github.com/sluice-cd/sluice/libs/imagecache/imagecachetest"
+	"github.com/sluice-cd/sluice/libs/registry"
+	"github.com/sluice-cd/sluice/libs/registry/registrytest"
+)
+
+// withImages gives the stage a cache and a client of registries.
+func (w *world) withImages() func(*Config) {
+	w.Helper()
+	server, options, err := imagecache.StartEmbeddedIn(w.TempDir())
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(server.Stop)
+	return func(c *Config) {
+		c.Cache = imagecachetest.Connect(w.TB, options)
+		if c.Registries, err = registry.New(registry.Options{Budget: c.Cache.NewBudget(imagecache.Rate{Burst: 100})}); err != nil {
+			w.Fatal(err)
+		}
+		if c.Access, err = imageaccess.New(c.Env.Cluster, false); err != nil {
+			w.Fatal(err)
+		}
+	}
+}
+
+func workloads(a *automationv1.ImageUpdateAutomation) {
+	a.Annotations = map[string]string{strategyAnnotation: strategyWorkloads}
+}
+
+const annotated = `apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+  namespace: NS
+  annotations:
+    fluxcd.io/automated: "true"
+    fluxcd.io/tag.web: semver:~1
+    LOCK
+spec:
+  template:
+    spec:
+      imagePullSecrets:
+      - name: pull
+      containers:
+      - name: web
+        image: HOST/org/web:1.0.0
+      - name: side
+        image: 'HOST/org/side:a' # newest
+`
+
+func TestAnnotatedWorkloads(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gittest.Options{})
+	images := registrytest.Start(t, registrytest.Options{Username: "jane", Password: "x"})
+	for i, tag := range []string{"1.0.0", "1.2.0", "2.0.0"} {
+		images.Push(t, "org/web", tag, registrytest.Image{Created: time.Unix(int64(1000+i), 0)})
+	}
+	for i, tag := range []string{"z", "a", "k"} { // k is the newest
+		images.Push(t, "org/side", tag, registrytest.Image{Created: time.Unix(int64(1000+i), 0)})
+	}
+	w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "pull"}, Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{
+		corev1.DockerConfigJsonKey: fmt.Appendf(nil, `{"auths":{%q:{"username":"jane","password":"x"}}}`, images.Host()),
+	}})
+	manifest := strings.ReplaceAll(annotated, "HOST", images.Host())
+	w.commit("first", map[string]string{"web.yaml": strings.ReplaceAll(manifest, "    LOCK\n", "")})
+	w.start(w.withImages())
+	w.source()
+	w.automation(workloads)
+	w.until("both images", func() bool {
+		f := w.file("web.yaml")
+		return strings.Contains(f, "org/web:1.2.0\n") && strings.Contains(f, "'"+images.Host()+"/org/side:k' # newest")
+	})
+	if got := w.gitOut("rev-list", "--count", "main"); got != "2" {
+		t.Errorf("%s commits; want 2", got)
+	}
+
+	// Somebody sets one back; the other stays free.
+	w.commit("back", map[string]string{"web.yaml": strings.ReplaceAll(strings.ReplaceAll(manifest, "    LOCK\n", ""), "side:a", "side:k")})
+	w.request()
+	if !strings.Contains(w.file("web.yaml"), "org/web:1.0.0") || w.condition(heldCondition).Reason != reasonRolledBack {
+		t.Errorf("a version that was set back was written again, or is not told: %+v", w.condition(heldCondition))
+	}
+	images.Push(t, "org/web", "1.3.0", registrytest.Image{Created: time.Unix(2000, 0)})
+	w.request()
+	w.until("a newer version", func() bool { return strings.Contains(w.file("web.yaml"), "org/web:1.3.0") })
+
+	// A lock holds.
+	locked := strings.ReplaceAll(manifest, "LOCK", `fluxcd.io/locked: "true"`)
+	w.commit("lock", map[string]string{"web.yaml": strings.ReplaceAll(locked, "side:a", "side:k")})
+	w.request()
+	if w.condition(heldCondition).Reason != reasonLocked || !strings.Contains(w.file("web.yaml"), "org/web:1.0.0") {
+		t.Errorf("Held is %+v; want it locked", w.condition(heldCondition))
+	}
+}
+
+func TestFaultsOfImagesAreTold(t *testing.T) {
+	t.Parallel()
+	images := registrytest.Start(t, registrytest.Options{Username: "jane", Password: "x"})
+	open := registrytest.Start(t, registrytest.Options{})
+	for name, c := range map[string]struct{ host, filter, reason string }{
+		"wrong password": {images.Host(), "semver:~1", "AuthenticationFailed"},
+		"unknown image":  {open.Host(), "semver:~1", "UnknownImage"},
+		"bad range":      {open.Host(), "semver:~x.y.z!", "InvalidFilter"},
+		"bad regex":      {open.Host(), "regex:(", "InvalidFilter"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, gittest.Options{})
+			text := strings.ReplaceAll(strings.ReplaceAll(annotated, "    LOCK\n", ""), "HOST", c.host)
+			w.commit("first", map[string]string{"web.yaml": strings.ReplaceAll(text, "semver:~1", c.filter)})
+			w.start(w.withImages())
+			w.source()
+			w.automation(workloads)
+			w.until("the reason "+c.reason, func() bool { return w.condition(meta.ReadyCondition).Reason == c.reason })
+		})
+	}
+}
