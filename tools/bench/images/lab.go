@@ -176,31 +176,34 @@ func (b *bench) request(ctx context.Context, objects []client.Object) error {
 
 // follow begins to watch all objects of a kind. What it returns waits until so many of them are as wanted.
 func (b *bench) follow(ctx context.Context, list client.ObjectList, ok func(client.Object) bool, count int) (func() error, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.options.timeout)
 	w, err := b.client.Watch(ctx, list, client.InNamespace(namespace))
 	if err != nil {
+		cancel()
 		return nil, fmt.Errorf("watch: %w", err)
 	}
-	return func() error {
+	outcome := make(chan error, 1)
+	go func() { // at once: the server drops who is slow
+		defer cancel()
 		defer w.Stop()
-		done, timer := map[string]bool{}, time.NewTimer(b.options.timeout)
-		defer timer.Stop()
-		for len(done) < count {
-			select {
-			case event, open := <-w.ResultChan():
-				if !open {
-					return errors.New("the watch ended")
-				}
-				if o, is := event.Object.(client.Object); is && event.Type != watch.Deleted && ok(o) {
-					done[o.GetName()] = true
-				}
-			case <-timer.C:
-				return fmt.Errorf("%d of %d objects are done after %s", len(done), count, b.options.timeout)
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+		outcome <- see(ctx, w, ok, count)
+	}()
+	return func() error { return <-outcome }, nil
+}
+
+// see returns when so many objects were seen as wanted.
+func see(ctx context.Context, w watch.Interface, ok func(client.Object) bool, count int) error {
+	done := map[string]bool{}
+	for len(done) < count {
+		event, open := <-w.ResultChan()
+		if !open {
+			return fmt.Errorf("the watch ended with %d of %d objects done: %w", len(done), count, context.Cause(ctx))
 		}
-		return nil
-	}, nil
+		if o, is := event.Object.(client.Object); is && event.Type != watch.Deleted && ok(o) {
+			done[o.GetName()] = true
+		}
+	}
+	return nil
 }
 
 // resident is the memory of a process at its worst, in MiB.
