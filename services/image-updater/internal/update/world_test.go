@@ -43,6 +43,10 @@ import (
 var cluster *controlplane.ControlPlane
 
 func TestMain(m *testing.M) {
+	if os.Getenv(victimBus) != "" {
+		victim()
+		return
+	}
 	os.Exit(controlplanetest.Run(m, controlplane.Options{}, func(c *controlplane.ControlPlane) { cluster = c }))
 }
 
@@ -59,9 +63,8 @@ type world struct {
 	git       *gittest.Server
 	repo      *gittest.Repository
 	policies  *policies
-	kube      *kube.Cluster
-	stop      func()
 	quiet     time.Duration
+	playing   bool
 }
 
 // policies saves and tells what a test says that was chosen.
@@ -106,7 +109,7 @@ func newWorld(t testing.TB, o gittest.Options) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.git.Close() })
-	if w.repo, err = w.git.CreateRepository(t.Context(), "apps"); err != nil {
+	if w.repo, err = w.git.CreateRepository(t.Context(), "org/apps"); err != nil {
 		t.Fatal(err)
 	}
 	w.policies = &policies{world: w, made: map[types.NamespacedName]state.Chosen{}}
@@ -140,7 +143,7 @@ func (w *world) installDefinitions() {
 	})
 }
 
-// start runs a replica of the stage, and the stage policy, until the test ends or stop is called.
+// start runs a replica of the stage, and the stage policy, until the test ends.
 func (w *world) start(change ...func(*Config)) {
 	w.Helper()
 	log := bustest.Logger(w.TB)
@@ -148,7 +151,6 @@ func (w *world) start(change ...func(*Config)) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	w.kube = kc
 	events, err := kc.NewEvents("image-updater")
 	if err != nil {
 		w.Fatal(err)
@@ -168,15 +170,30 @@ func (w *world) start(change ...func(*Config)) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	played := stage.New(env.Stages, state.StagePolicy, w.policies, stage.Options{Pace: stage.Pace{Burst: 10000, Every: time.Millisecond}})
 	if err := kc.Start(ctx); err != nil {
 		w.Fatal(err)
 	}
+	w.played()
 	var all sync.WaitGroup
 	all.Go(func() { updates.Run(ctx) })
-	all.Go(func() { played.Run(ctx) })
-	w.stop = sync.OnceFunc(func() { stop(); all.Wait(); events.Stop(); _ = mirrors.Close() })
-	w.Cleanup(w.stop)
+	w.Cleanup(func() { stop(); all.Wait(); events.Stop(); _ = mirrors.Close() })
+}
+
+// played runs the stage policy, once, until the test ends.
+func (w *world) played() {
+	w.Helper()
+	if w.playing {
+		return
+	}
+	w.playing = true
+	rt := &stage.Runtime{
+		Bus: w.bus, Log: bustest.Logger(w.TB), Metrics: stage.NewMetrics(prometheus.NewRegistry()), Tracer: noop.NewTracerProvider().Tracer(""), Holder: rand.Text(),
+	}
+	s := stage.New(rt, state.StagePolicy, w.policies, stage.Options{Pace: stage.Pace{Burst: 10000, Every: time.Millisecond}})
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); s.Run(ctx) }()
+	w.Cleanup(func() { stop(); <-done })
 }
 
 func (w *world) key(name string) types.NamespacedName {
@@ -196,7 +213,7 @@ func (w *world) create(object client.Object) {
 func (w *world) source(change ...func(*sourcev1.GitRepository)) {
 	w.Helper()
 	r := &sourcev1.GitRepository{ObjectMeta: metav1.ObjectMeta{Name: "apps"}, Spec: sourcev1.GitRepositorySpec{
-		URL: w.git.URL("apps"), Interval: metav1.Duration{Duration: time.Hour}, Reference: &sourcev1.GitRepositoryRef{Branch: "main"},
+		URL: w.git.URL("org/apps"), Interval: metav1.Duration{Duration: time.Hour}, Reference: &sourcev1.GitRepositoryRef{Branch: "main"},
 	}}
 	for _, c := range change {
 		c(r)

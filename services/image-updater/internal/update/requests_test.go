@@ -1,0 +1,236 @@
+package update
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	automationv1 "github.com/fluxcd/image-automation-controller/api/v1"
+	"github.com/fluxcd/pkg/apis/meta"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluice-cd/sluice/libs/gittest"
+)
+
+// gitea answers, beside git, what Gitea's API does about pull requests.
+type gitea struct {
+	world *world
+	mu    sync.Mutex
+	pulls []*pull
+	calls int // that changed something
+}
+
+type pull struct {
+	id                      int
+	title, body, head, base string
+	state                   string
+	merged                  bool
+}
+
+func (p *pull) json() map[string]any {
+	return map[string]any{
+		"number": p.id, "html_url": fmt.Sprintf("https://example.com/pulls/%d", p.id), "title": p.title, "body": p.body, "state": p.state, "merged": p.merged,
+		"head": map[string]any{"ref": p.head, "sha": strings.Repeat("a", 40)}, "base": map[string]any{"ref": p.base},
+	}
+}
+
+func (g *gitea) serve(w http.ResponseWriter, r *http.Request) bool {
+	rest, ok := strings.CutPrefix(r.URL.Path, "/api/v1/repos/org/apps/pulls")
+	if !ok {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if r.Header.Get("Authorization") != "token x" {
+		http.Error(w, `{"message":"no"}`, http.StatusUnauthorized)
+		return true
+	}
+	code, out := g.answer(r, strings.Trim(rest, "/"))
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(out)
+	return true
+}
+
+func (g *gitea) answer(r *http.Request, id string) (int, any) {
+	var in struct{ Title, Body, Head, Base string }
+	if r.Method != http.MethodGet {
+		g.calls++
+		_ = json.NewDecoder(r.Body).Decode(&in)
+	}
+	if r.Method == http.MethodGet && id == "" {
+		list := []any{}
+		for _, p := range slices.Backward(g.pulls) {
+			if r.URL.Query().Get("page") == "1" {
+				list = append(list, p.json())
+			}
+		}
+		return 200, list
+	}
+	if r.Method == http.MethodPost {
+		for _, p := range g.pulls {
+			if p.head == in.Head && p.state == "open" {
+				return 409, map[string]any{"message": "pull request already exists for these targets"}
+			}
+		}
+		if _, err := g.world.repo.Resolve(r.Context(), "refs/heads/"+in.Head); err != nil {
+			return 404, map[string]any{"message": "head branch does not exist"}
+		}
+		p := &pull{len(g.pulls) + 1, in.Title, in.Body, in.Head, in.Base, "open", false}
+		g.pulls = append(g.pulls, p)
+		return 201, p.json()
+	}
+	for _, p := range g.pulls {
+		if fmt.Sprint(p.id) == id {
+			if r.Method == http.MethodPatch {
+				p.title, p.body = in.Title, in.Body
+			}
+			return 200, p.json()
+		}
+	}
+	return 404, map[string]any{"message": "not found"}
+}
+
+func (g *gitea) get() (pulls []pull, calls int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range g.pulls {
+		pulls = append(pulls, *p)
+	}
+	return pulls, g.calls
+}
+
+func (g *gitea) end(id int, merged bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.pulls[id-1].state, g.pulls[id-1].merged = "closed", merged
+}
+
+func requesting(t *testing.T, notes map[string]string) (*world, *gitea) {
+	w := newWorld(t, gittest.Options{Username: "jane", Password: "x"})
+	g := &gitea{world: w}
+	w.git.SetHook(g.serve)
+	w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "git"}, StringData: map[string]string{"username": "jane", "password": "x"}})
+	w.commit("first", map[string]string{"web.yaml": deployment, "db.yaml": strings.ReplaceAll(deployment, "web", "db")})
+	w.start()
+	w.source(func(r *sourcev1.GitRepository) { r.Spec.SecretRef = &meta.LocalObjectReference{Name: "git"} })
+	w.policy("web", "*")
+	w.policy("db", "*")
+	w.automation(func(a *automationv1.ImageUpdateAutomation) {
+		a.Annotations = map[string]string{requestAnnotation: "gitea"}
+		for k, v := range notes {
+			a.Annotations[k] = v
+		}
+	})
+	return w, g
+}
+
+func TestOneRequestFollowsTheVersions(t *testing.T) {
+	t.Parallel()
+	w, g := requesting(t, map[string]string{titleAnnotation: "Bump {{ range .Changed.Changes }}{{ .NewValue }}{{ end }}"})
+	first := w.gitOut("rev-parse", "main")
+	w.choose("web", "1.1.0")
+	w.until("a request", func() bool { pulls, _ := g.get(); return len(pulls) == 1 })
+	pulls, _ := g.get()
+	if p := pulls[0]; p.title != "Bump ghcr.io/org/web:1.1.0" || p.base != "main" || p.head != "sluice/"+w.namespace+"-auto" || !strings.Contains(p.body, "1.1.0") {
+		t.Errorf("request is %+v", p)
+	}
+	if w.gitOut("rev-parse", "main") != first {
+		t.Fatal("main moved")
+	}
+	w.request()
+	_, calls := g.get()
+	w.request()
+	if _, again := g.get(); again != calls {
+		t.Errorf("a run with nothing new changed the request (%d calls, then %d)", calls, again)
+	}
+	w.choose("web", "1.2.0")
+	w.until("a refreshed request", func() bool { pulls, _ := g.get(); return pulls[0].title == "Bump ghcr.io/org/web:1.2.0" })
+	if pulls, _ := g.get(); len(pulls) != 1 {
+		t.Errorf("%d requests; want one", len(pulls))
+	}
+
+	// Closed by hand: held, also for the runs to come, until there is a newer version.
+	g.end(1, false)
+	w.request()
+	w.until("a hold", func() bool { return w.condition(heldCondition).Reason == reasonClosed })
+	if pulls, _ := g.get(); len(pulls) != 1 {
+		t.Fatal("a request that was closed was opened again")
+	}
+	w.choose("web", "1.3.0")
+	w.until("another request", func() bool { pulls, _ := g.get(); return len(pulls) == 2 })
+
+	// Merged: nothing is left to do.
+	branch := "sluice/" + w.namespace + "-auto"
+	w.until("the branch", func() bool {
+		out, _ := w.repo.Git(t.Context(), nil, "show", branch+":web.yaml")
+		return strings.Contains(out, "1.3.0")
+	})
+	if err := w.repo.SetRef(t.Context(), "refs/heads/main", branch); err != nil {
+		t.Fatal(err)
+	}
+	g.end(2, true)
+	w.request()
+	w.until("no hold", func() bool { return w.condition(heldCondition).Reason == "" })
+	if pulls, _ := g.get(); len(pulls) != 2 {
+		t.Errorf("%d requests; want 2", len(pulls))
+	}
+}
+
+func TestRequestsByPolicy(t *testing.T) {
+	t.Parallel()
+	w, g := requesting(t, map[string]string{groupAnnotation: "policy"})
+	w.choose("web", "1.1.0")
+	w.choose("db", "2.0.0")
+	w.until("two requests", func() bool { pulls, _ := g.get(); return len(pulls) == 2 })
+	for _, name := range []string{"web", "db"} {
+		head := "sluice/" + w.namespace + "-auto-" + name
+		if diff := w.gitOut("diff", "--name-only", "main", head); diff != name+".yaml" {
+			t.Errorf("branch %s differs from main in %q", head, diff)
+		}
+	}
+}
+
+func TestRequestsGoToNoForeignHost(t *testing.T) {
+	t.Parallel()
+	w, _ := requesting(t, map[string]string{apiAnnotation: "http://127.0.0.1:1/api/v1"})
+	w.until("a refusal", func() bool {
+		c := w.condition(meta.ReadyCondition)
+		return c.Reason == automationv1.InvalidSourceConfigReason && strings.Contains(c.Message, apiAnnotation)
+	})
+}
+
+func TestGroups(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ group, policy, file, want string }{
+		{"", "web", "a/b.yaml", ""},
+		{"all", "web", "a/b.yaml", ""},
+		{"policy", "web", "a/b.yaml", "web"},
+		{"path", "web", "a/b.yaml", "a"},
+		{"regex:^[a-z]+", "web-1", "", "web"},
+		{"regex:^team-([a-z]+)-", "team-blue-web", "", "blue"},
+		{"regex:^x", "web", "", "others"},
+	} {
+		f, err := grouping(c.group)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := f(c.policy, c.file); got != c.want {
+			t.Errorf("%s of %s is %q; want %q", c.group, c.policy, got, c.want)
+		}
+	}
+	for _, bad := range []string{"regex:(", "team"} {
+		if _, err := grouping(bad); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+	if a, b := branchOf("x", "a/b"), branchOf("x", "a.b"); a == b {
+		t.Errorf("two groups share the branch %s", a)
+	}
+}
