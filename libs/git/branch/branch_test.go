@@ -25,7 +25,7 @@ func TestCommitAndPush(t *testing.T) {
 		d := draft("a.yaml", "2", "run.sh", "2", "dir/deep/c.yaml", "2", "new/d.yaml", "2", "dir/b.yaml", "1")
 		c, err := push(w.Context(), b, d)
 		w.do(err)
-		if c.Objects != 9 { // 4 files, 4 directories, the commit
+		if c.Objects != 6 { // one content of 4 files, 4 directories, the commit
 			w.Errorf("pushed %d objects", c.Objects)
 		}
 		if diff := cmp.Diff([]string{"a.yaml", "dir/deep/c.yaml", "new/d.yaml", "run.sh"}, c.Paths); diff != "" {

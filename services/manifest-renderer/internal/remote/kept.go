@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/render"
@@ -39,7 +40,7 @@ func (f *Fetcher) keep(e *entry, remote render.Remote, err error) (waiting map[w
 	waiting = e.waiting
 	e.remote, e.err, e.at, e.running, e.waiting = remote, err, time.Now(), false, nil
 	if err != nil {
-		e.owed = waiting // a failure is not trusted for long, and they may take longer to come
+		e.owed = maps.Clone(waiting) // a failure is not trusted for long, and they may take longer to come
 	}
 	for f.bytes() > f.options.KeptBytes {
 		oldest := f.oldest(e)
