@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"sync"
+	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"k8s.io/client-go/rest"
@@ -32,7 +34,11 @@ type made struct {
 	engine  *apply.Engine
 	digest  [sha256.Size]byte
 	cluster string // names the other cluster; empty for this one
+	used    time.Time
 }
+
+// idleEngine is how long an engine is kept that nobody uses: identities and descriptions of clusters come and go.
+const idleEngine = time.Hour
 
 // NewEngines makes engines from applier's own credentials; requests is how many requests of one identity are under way at once.
 func NewEngines(config *rest.Config, requests int) *Engines {
@@ -70,6 +76,10 @@ func (e *Engines) known(who identity) (made, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	m, ok := e.byUser[who]
+	if ok {
+		m.used = time.Now()
+		e.byUser[who] = m
+	}
 	return m, ok
 }
 
@@ -80,6 +90,8 @@ func (e *Engines) keep(who identity, m made) made {
 	if other, ok := e.byUser[who]; ok && other.digest == m.digest {
 		return other
 	}
+	maps.DeleteFunc(e.byUser, func(_ identity, old made) bool { return time.Since(old.used) > idleEngine })
+	m.used = time.Now()
 	e.byUser[who] = m
 	return m
 }

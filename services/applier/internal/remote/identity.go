@@ -85,6 +85,11 @@ func (i *Identities) options(namespace string, data map[string]string) ([]auth.O
 		// Who writes the ConfigMap would get a token of applier's for the audience, and the address, of their choice.
 		return nil, errors.New("audiences need serviceAccountName")
 	}
+	if account == "" && data[meta.KubeConfigKeyAddress] != "" && data[meta.KubeConfigKeyProvider] != generic.ProviderName {
+		// A token of a cloud is good for more than one cluster: applier's own goes only to the address that the cloud says. A token of
+		// provider generic is good for its address alone.
+		return nil, errors.New("address needs serviceAccountName")
+	}
 	options := []auth.Option{
 		auth.WithClient(i.cluster), auth.WithServiceAccountNamespace(namespace),
 		auth.WithCache(*i.tokens, cache.InvolvedObject{Kind: "Kustomization", Namespace: namespace, Operation: cache.OperationReconcile}),
@@ -115,6 +120,9 @@ type bearer struct {
 func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	found, err := auth.GetRESTConfig(r.Context(), b.provider, b.options...)
 	if err != nil {
+		if r.Body != nil {
+			_ = r.Body.Close() // as RoundTripper asks for; the request is not sent
+		}
 		return nil, fmt.Errorf("get a token of provider %s: %w", b.provider.GetName(), err)
 	}
 	r = r.Clone(r.Context())
