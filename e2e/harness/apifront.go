@@ -1,7 +1,9 @@
 package harness
 
 import (
+	"bytes"
 	"encoding/pem"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -60,6 +62,12 @@ func (f *APIFront) handler(t testing.TB, config *rest.Config) http.Handler {
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The whole request first: an API server may answer before it has read one, and a proxy that still waits for the rest never ends that answer.
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		f.mu.Lock()
 		fault := f.fault
 		f.mu.Unlock()
