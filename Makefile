@@ -64,6 +64,10 @@ demo: ## Show Sluice at work on this machine; needs only Go, git and make
 bench: ## Measure how fast pushes become cluster state; BENCH_FLAGS='-apps 500 -o docs/bench.md'
 	$(GO) run ./tools/bench $(BENCH_FLAGS)
 
+.PHONY: bench-images
+bench-images: ## Measure scans of images and their way to a commit; BENCH_FLAGS='-images 10000'
+	$(GO) run ./tools/bench/images $(BENCH_FLAGS)
+
 ##@ Before a push
 
 .PHONY: test

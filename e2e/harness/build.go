@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"github.com/sluice-cd/sluice/libs/localrun"
 )
@@ -36,7 +37,7 @@ func build(root, dir string) error {
 		args = append(args, "-race")
 	}
 	args = append(args, "./tools/cmd/sluice")
-	for _, service := range localrun.Services {
+	for _, service := range slices.Concat(localrun.Services, localrun.ImageServices) {
 		args = append(args, "./services/"+service+"/cmd/"+service)
 	}
 	cmd := exec.Command("go", args...)

@@ -11,9 +11,12 @@ import (
 	"testing"
 	"time"
 
+	automationv1 "github.com/fluxcd/image-automation-controller/api/v1"
+	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -26,6 +29,7 @@ type Options struct {
 	Replicas int // of each service; 0 means 1
 	Git      gittest.Options
 	Flags    []string // more flags for every service
+	Images   bool     // with the services that follow images
 	// Idle leaves bus and services out: the test starts what it wants.
 	Idle bool
 }
@@ -60,7 +64,7 @@ func (w *World) Start(t testing.TB, o Options) *Env {
 	e.startGit(o.Git)
 	var err error
 	e.Installation, err = localrun.New(localrun.Options{
-		BinDir: w.BinDir, Dir: e.Dir, Kubeconfig: w.Plane.Kubeconfig(), LogLevel: "debug", Flags: o.Flags, Output: e.begun.output,
+		BinDir: w.BinDir, Dir: e.Dir, Kubeconfig: w.Plane.Kubeconfig(), LogLevel: "debug", Flags: o.Flags, Output: e.begun.output, Images: o.Images,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -108,8 +112,11 @@ func (e *Env) startServices(replicas int) {
 	if err := e.StartBus(); err != nil {
 		e.t.Fatal(err)
 	}
+	if err := e.StartCache(e.t.Context()); err != nil {
+		e.t.Fatal(err)
+	}
 	for range replicas {
-		for _, service := range localrun.Services {
+		for _, service := range e.Services() {
 			e.AddReplica(service)
 		}
 	}
@@ -183,20 +190,22 @@ func (e *Env) stop() {
 
 // removeResources takes the custom resources of the test away, finalizers or not: the next test's installation must not meet them.
 func (e *Env) removeResources(ctx context.Context) error {
-	var repos sourcev1.GitRepositoryList
-	var apps kustomizev1.KustomizationList
-	if err := e.Client.List(ctx, &repos); err != nil {
-		return err
-	}
-	if err := e.Client.List(ctx, &apps); err != nil {
-		return err
-	}
 	var all []client.Object
-	for i := range repos.Items {
-		all = append(all, &repos.Items[i])
-	}
-	for i := range apps.Items {
-		all = append(all, &apps.Items[i])
+	for _, list := range []client.ObjectList{
+		&sourcev1.GitRepositoryList{}, &kustomizev1.KustomizationList{}, &imagev1.ImageRepositoryList{}, &imagev1.ImagePolicyList{}, &automationv1.ImageUpdateAutomationList{},
+	} {
+		if err := e.Client.List(ctx, list); err != nil {
+			return err
+		}
+		items, err := apimeta.ExtractList(list)
+		if err != nil {
+			return err
+		}
+		for _, item := range items {
+			if obj, ok := item.(client.Object); ok {
+				all = append(all, obj)
+			}
+		}
 	}
 	for _, obj := range all {
 		if err := e.removeResource(ctx, obj); client.IgnoreNotFound(err) != nil {

@@ -33,22 +33,34 @@ func StartEmbedded(addr, password string) (*Embedded, error) {
 	return e, nil
 }
 
-// StartEmbeddedIn serves on a free port of this machine, and returns options for who shares the directory with the key and password.
-func StartEmbeddedIn(dir string) (*Embedded, Options, error) {
+// StartEmbeddedIn serves on a TCP address, and returns options for who shares the directory with the key and password.
+func StartEmbeddedIn(dir, addr string) (*Embedded, Options, error) {
 	o := Options{CacheKeyFile: filepath.Join(dir, "cache.key"), PasswordFile: filepath.Join(dir, "cache.password")}
 	if err := seal.EnsureKeyFile(o.CacheKeyFile); err != nil {
 		return nil, o, err
 	}
-	password := rand.Text()
-	if err := os.WriteFile(o.PasswordFile, []byte(password), 0o600); err != nil {
-		return nil, o, fmt.Errorf("keep password of the embedded cache: %w", err)
+	password, err := ensurePassword(o.PasswordFile)
+	if err != nil {
+		return nil, o, err
 	}
-	e, err := StartEmbedded("127.0.0.1:0", password)
+	e, err := StartEmbedded(addr, password)
 	if err != nil {
 		return nil, o, err
 	}
 	o.Addrs = []string{e.Addr()}
 	return e, o, nil
+}
+
+// ensurePassword reads the password; without one it makes one. Clients keep theirs over a restart of the server.
+func ensurePassword(path string) (string, error) {
+	if data, err := os.ReadFile(path); err == nil && len(data) > 0 {
+		return string(data), nil
+	}
+	password := rand.Text()
+	if err := os.WriteFile(path, []byte(password), 0o600); err != nil {
+		return "", fmt.Errorf("keep password of the embedded cache: %w", err)
+	}
+	return password, nil
 }
 
 // Addr is where the server listens.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,8 +19,11 @@ import (
 	"github.com/sluice-cd/sluice/libs/seal"
 )
 
-// Services are the programs of an installation.
-var Services = []string{"git-watcher", "manifest-renderer", "applier"}
+// Services are the programs of an installation, ImageServices those of one that follows images.
+var (
+	Services      = []string{"git-watcher", "manifest-renderer", "applier"}
+	ImageServices = []string{"registry-scanner", "image-updater"}
+)
 
 // Options say where programs and data are.
 type Options struct {
@@ -32,20 +36,23 @@ type Options struct {
 	ServiceFlags map[string][]string
 	// Output gets the log of each service beside its file, by name; may be nil.
 	Output func(service string) io.Writer
+	// Images runs the services that follow images, too, and the cache that they share.
+	Images bool
 	// SyncInterval of the bus, as --sync-interval; 0 syncs every write.
 	SyncInterval time.Duration
 }
 
 // Installation is a running bus with any number of replicas of each service.
 type Installation struct {
-	options Options
-	busPort int
-	busDir  string
+	options   Options
+	busPort   int
+	busDir    string
+	cachePort int
 
-	mu       sync.Mutex
-	bus      *process.Process
-	replicas []*Replica
-	count    map[string]int
+	mu         sync.Mutex
+	bus, cache *process.Process
+	replicas   []*Replica
+	count      map[string]int
 }
 
 // Replica is one process of a service.
@@ -63,11 +70,15 @@ func New(o Options) (*Installation, error) {
 	if err := seal.EnsureKeyFile(filepath.Join(o.Dir, "seal.key")); err != nil {
 		return nil, err
 	}
-	port, err := freePort()
-	if err != nil {
+	i := &Installation{options: o, busDir: filepath.Join(o.Dir, "bus"), count: map[string]int{}}
+	var err error
+	if i.busPort, err = freePort(); err != nil {
 		return nil, err
 	}
-	return &Installation{options: o, busPort: port, busDir: filepath.Join(o.Dir, "bus"), count: map[string]int{}}, nil
+	if i.cachePort, err = freePort(); err != nil {
+		return nil, err
+	}
+	return i, nil
 }
 
 // Start starts the bus and one replica of each service, and returns when all are ready.
@@ -83,7 +94,11 @@ func Start(ctx context.Context, o Options) (*Installation, error) {
 		i.Stop()
 		return nil, err
 	}
-	for _, service := range Services {
+	if err := i.StartCache(ctx); err != nil {
+		i.Stop()
+		return nil, err
+	}
+	for _, service := range i.Services() {
 		if _, err := i.StartReplica(service); err != nil {
 			i.Stop()
 			return nil, err
@@ -94,6 +109,14 @@ func Start(ctx context.Context, o Options) (*Installation, error) {
 		return nil, err
 	}
 	return i, nil
+}
+
+// Services are those that the installation has.
+func (i *Installation) Services() []string {
+	if i.options.Images {
+		return slices.Concat(Services, ImageServices)
+	}
+	return Services
 }
 
 // NATSURL is the address of the bus.
@@ -115,18 +138,51 @@ func (i *Installation) StartBus() error {
 	return nil
 }
 
+// StartCache starts the cache of images, empty, on the same address as before, and returns when it takes connections. An installation
+// that follows no images has none.
+func (i *Installation) StartCache(ctx context.Context) error {
+	if !i.options.Images {
+		return nil
+	}
+	p, err := process.Start(process.Options{
+		Name: "cache", Dir: i.options.Dir, Output: i.output("cache"),
+		Command: []string{filepath.Join(i.options.BinDir, "sluice"), "cache-server", "--data-dir", i.options.Dir, "--addr", i.cacheAddr()},
+	})
+	if err != nil {
+		return err
+	}
+	i.mu.Lock()
+	i.cache = p
+	i.mu.Unlock()
+	return waitTCP(ctx, p, i.cacheAddr())
+}
+
+func (i *Installation) cacheAddr() string { return fmt.Sprintf("127.0.0.1:%d", i.cachePort) }
+
+// Cache is the process of the cache of images; nil where there is none.
+func (i *Installation) Cache() *process.Process {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.cache
+}
+
 // waitBus returns when the bus takes connections, so that services need not say that they wait for it.
 func (i *Installation) waitBus(ctx context.Context) error {
+	return waitTCP(ctx, i.Bus(), fmt.Sprintf("127.0.0.1:%d", i.busPort))
+}
+
+// waitTCP returns when a process takes connections.
+func waitTCP(ctx context.Context, p *process.Process, addr string) error {
 	for {
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", i.busPort))
+		c, err := net.Dial("tcp", addr)
 		if err == nil {
 			return c.Close()
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the bus: %w; see %s", ctx.Err(), i.Bus().Log)
-		case <-i.Bus().Done():
-			return fmt.Errorf("the bus ended: %w; see %s", errors.Join(i.Bus().Err()), i.Bus().Log)
+			return fmt.Errorf("wait for %s: %w; see %s", p.Name, ctx.Err(), p.Log)
+		case <-p.Done():
+			return fmt.Errorf("%s ended: %w; see %s", p.Name, errors.Join(p.Err()), p.Log)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
@@ -167,9 +223,16 @@ func (i *Installation) command(r *Replica, name string) []string {
 	o := i.options
 	command := []string{filepath.Join(o.BinDir, r.Service), "--nats-url", i.NATSURL(), "--kubeconfig", o.Kubeconfig,
 		"--metrics-addr", r.metrics, "--log-level", o.LogLevel}
-	if r.Service == "git-watcher" {
+	switch r.Service {
+	case "git-watcher":
 		command = append(command, "--data-dir", filepath.Join(o.Dir, name+"-mirrors"), "--artifact-addr", "127.0.0.1:0", "--artifact-url", "")
-	} else {
+	case "image-updater":
+		command = append(command, "--data-dir", filepath.Join(o.Dir, name+"-mirrors"))
+		fallthrough
+	case "registry-scanner":
+		command = append(command, "--redis-addr", i.cacheAddr(), "--redis-password-file", filepath.Join(o.Dir, "cache.password"),
+			"--cache-key-file", filepath.Join(o.Dir, "cache.key"))
+	default:
 		command = append(command, "--seal-key-file", filepath.Join(o.Dir, "seal.key"))
 	}
 	return append(append(command, o.Flags...), o.ServiceFlags[r.Service]...)
@@ -230,16 +293,18 @@ func (r *Replica) WaitReady(ctx context.Context) error {
 // MetricsURL is where the replica's metrics are.
 func (r *Replica) MetricsURL() string { return "http://" + r.metrics + "/metrics" }
 
-// Stop stops all services in an orderly way, then the bus.
+// Stop stops all services in an orderly way, then cache and bus.
 func (i *Installation) Stop() {
 	var all sync.WaitGroup
 	for _, r := range i.Replicas("") {
 		all.Go(func() { _ = r.Resume(); _ = r.Process.Stop(10 * time.Second) })
 	}
 	all.Wait()
-	if bus := i.Bus(); bus != nil && !bus.Ended() {
-		_ = bus.Resume()
-		_ = bus.Stop(10 * time.Second)
+	for _, p := range []*process.Process{i.Cache(), i.Bus()} {
+		if p != nil && !p.Ended() {
+			_ = p.Resume()
+			_ = p.Stop(10 * time.Second)
+		}
 	}
 }
 

@@ -125,6 +125,8 @@ type Chosen struct {
 	Held       string    `json:"held,omitempty"`
 	HeldReason string    `json:"heldReason,omitempty"`
 	At         time.Time `json:"at"` // when the choice was made
+	// Rules names the rules by which it was made: they are others when somebody asked for something else.
+	Rules string `json:"rules,omitempty"`
 	// Decision says of how many tags it was made and why others were not chosen.
 	Decision *Decision `json:"decision,omitempty"`
 	// Told is the choice that was last published as a fact; Failed the failure that was last told.

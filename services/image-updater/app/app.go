@@ -63,9 +63,6 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 	env.Ready()
 	var running sync.WaitGroup
 	for _, s := range stages {
-		if s == nil {
-			continue
-		}
 		running.Go(func() { s.Run(ctx) })
 	}
 	running.Wait()

@@ -54,7 +54,10 @@ func (c *cluster) version() (string, error) {
 
 // resource is where objects of a custom resource of the demo are.
 func (c *cluster) resource(u *unstructured.Unstructured) dynamic.ResourceInterface {
-	resources := map[string]schema.GroupVersionResource{"GitRepository": gitRepositories, "Kustomization": kustomizations, "Namespace": namespaces}
+	resources := map[string]schema.GroupVersionResource{
+		"GitRepository": gitRepositories, "Kustomization": kustomizations, "Namespace": namespaces,
+		"ImageRepository": imageKind("imagerepositories"), "ImagePolicy": imageKind("imagepolicies"), "ImageUpdateAutomation": imageKind("imageupdateautomations"),
+	}
 	all := c.client.Resource(resources[u.GetKind()])
 	if u.GetNamespace() == "" {
 		return all
@@ -73,23 +76,32 @@ func (c *cluster) apply(ctx context.Context, u *unstructured.Unstructured) error
 
 // request asks Sluice to look at the repository now, as the receiver of a webhook does.
 func (c *cluster) request(ctx context.Context) error {
+	return c.patch(ctx, gitRepositories, source, requestNow())
+}
+
+// requestScan asks Sluice to look at the image now, as the receiver of a registry's webhook does.
+func (c *cluster) requestScan(ctx context.Context) error {
+	return c.patch(ctx, imageKind("imagerepositories"), followed, requestNow())
+}
+
+func requestNow() map[string]any {
 	annotations := map[string]string{meta.ReconcileRequestAnnotation: time.Now().Format(time.RFC3339Nano)}
-	return c.patchSource(ctx, map[string]any{"metadata": map[string]any{"annotations": annotations}})
+	return map[string]any{"metadata": map[string]any{"annotations": annotations}}
 }
 
 // setInterval says how often Sluice looks at the repository unasked.
 func (c *cluster) setInterval(ctx context.Context, interval time.Duration) error {
-	return c.patchSource(ctx, map[string]any{"spec": map[string]any{"interval": interval.String()}})
+	return c.patch(ctx, gitRepositories, source, map[string]any{"spec": map[string]any{"interval": interval.String()}})
 }
 
-func (c *cluster) patchSource(ctx context.Context, change map[string]any) error {
+func (c *cluster) patch(ctx context.Context, kind schema.GroupVersionResource, name string, change map[string]any) error {
 	body, err := json.Marshal(change)
 	if err != nil {
 		return err
 	}
-	_, err = c.client.Resource(gitRepositories).Namespace(namespace).Patch(ctx, source, types.MergePatchType, body, metav1.PatchOptions{FieldManager: fieldManager})
+	_, err = c.client.Resource(kind).Namespace(namespace).Patch(ctx, name, types.MergePatchType, body, metav1.PatchOptions{FieldManager: fieldManager})
 	if err != nil {
-		return fmt.Errorf("patch the GitRepository: %w", err)
+		return fmt.Errorf("patch %s %s: %w", kind.Resource, name, err)
 	}
 	return nil
 }

@@ -30,6 +30,7 @@ type demo struct {
 	version      string // of the API server
 	cluster      *cluster
 	git          *gittest.Server
+	images       *images
 	repository   *gittest.Repository
 	handPush     atomic.Pointer[time.Time] // when somebody last pushed over HTTP
 	installation *localrun.Installation
@@ -100,6 +101,7 @@ func (d *demo) start(ctx context.Context, bin string) error {
 		detail func() string
 	}{
 		{"Kubernetes", func() error { return d.startControlPlane(ctx) }, d.describeControlPlane},
+		{"registry", func() error { return d.startRegistry(ctx) }, func() string { return d.images.host() }},
 		{"git server", func() error { return d.startGit(ctx) }, func() string { return d.git.URL(source) }},
 		{"Sluice", func() error { return d.startSluice(ctx, bin) }, describeSluice},
 		{"applications", func() error { return d.firstSync(ctx) }, d.describeApplications},
@@ -124,7 +126,7 @@ func (d *demo) describeControlPlane() string {
 }
 
 func describeSluice() string {
-	return fmt.Sprintf("%s and the bus, a process each", strings.Join(localrun.Services, ", "))
+	return fmt.Sprintf("%s, the cache and the bus, a process each", strings.Join(programs(), ", "))
 }
 
 func (d *demo) describeApplications() string {

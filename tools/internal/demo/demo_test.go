@@ -38,7 +38,8 @@ func run(m *testing.M) int {
 	binDir = dir
 	const module = "github.com/sluice-cd/sluice/"
 	build := exec.Command("go", "build", "-trimpath", "-o", dir, module+"tools/cmd/sluice",
-		module+"services/git-watcher/cmd/git-watcher", module+"services/manifest-renderer/cmd/manifest-renderer", module+"services/applier/cmd/applier")
+		module+"services/git-watcher/cmd/git-watcher", module+"services/manifest-renderer/cmd/manifest-renderer", module+"services/applier/cmd/applier",
+		module+"services/registry-scanner/cmd/registry-scanner", module+"services/image-updater/cmd/image-updater")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
@@ -161,8 +162,8 @@ func TestDemoStaysUpAndEndsByInterrupt(t *testing.T) {
 	}
 	d.until(t, "Staying up")
 	d.isPlain(t)
-	if got := len(titles.FindAllString(d.output.String(), -1)); got != 10 {
-		t.Errorf("%d commits are reported, want 10", got)
+	if got := len(titles.FindAllString(d.output.String(), -1)); got != 11 {
+		t.Errorf("%d pushes are reported, want 11", got)
 	}
 	clusterIsAsTheLastCommitSays(t, d.output.String())
 
@@ -215,6 +216,9 @@ func clusterIsAsTheLastCommitSays(t *testing.T, output string) {
 	if replicas, _, _ := get("guestbook", "frontend"); replicas != 4 {
 		t.Errorf("guestbook has %d frontends, want 4", replicas)
 	}
+	if _, image, _ := get("status-page", "status-page"); !strings.HasSuffix(image, "/status-page:1.1.0") {
+		t.Errorf("status-page has %s", image)
+	}
 	if _, err := deployments.Deployments("guestbook").Get(t.Context(), "cache", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("guestbook's cache: %v, want it gone", err)
 	}
@@ -259,8 +263,8 @@ func TestDemoInAGivenClusterExitsAndCleansUp(t *testing.T) {
 		t.Fatalf("the demo ended with %v", err)
 	}
 	d.isPlain(t)
-	if got := len(titles.FindAllString(d.output.String(), -1)); got != 10 {
-		t.Errorf("%d commits are reported, want 10", got)
+	if got := len(titles.FindAllString(d.output.String(), -1)); got != 11 {
+		t.Errorf("%d pushes are reported, want 11", got)
 	}
 	for _, text := range []string{"p50", "Ready=False, guestbook/frontend.yaml", "deleted    Deployment guestbook/cache", "created    Deployment guestbook/cache"} {
 		if !strings.Contains(d.output.String(), text) {

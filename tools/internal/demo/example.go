@@ -24,8 +24,8 @@ const (
 // files are the contents of a repository by slash-separated path.
 type files map[string]string
 
-// firstFiles are what the example repository holds at first.
-func firstFiles() (files, error) {
+// firstFiles are what the example repository holds at first. localize makes of each text the one for here.
+func firstFiles(localize func(string) string) (files, error) {
 	root, err := fs.Sub(example, "example/repository")
 	if err != nil {
 		return nil, fmt.Errorf("read the example: %w", err)
@@ -36,7 +36,7 @@ func firstFiles() (files, error) {
 			return err
 		}
 		content, err := fs.ReadFile(root, path)
-		all[path] = string(content)
+		all[path] = localize(string(content))
 		return err
 	})
 	if err != nil {
@@ -45,14 +45,15 @@ func firstFiles() (files, error) {
 	return all, nil
 }
 
-// customResources are what the demo asks of Sluice, in the order to apply them, with url as the address of the repository.
-func customResources(url string) ([]*unstructured.Unstructured, error) {
+// customResources are what the demo asks of Sluice, in the order to apply them, with url as the address of the repository. localize makes
+// of the text the one for here.
+func customResources(url string, localize func(string) string) ([]*unstructured.Unstructured, error) {
 	text, err := example.ReadFile("example/cluster.yaml")
 	if err != nil {
 		return nil, fmt.Errorf("read the example: %w", err)
 	}
 	var all []*unstructured.Unstructured
-	for document := range strings.SplitSeq(string(text), "\n---\n") {
+	for document := range strings.SplitSeq(localize(string(text)), "\n---\n") {
 		u := &unstructured.Unstructured{}
 		if err := yaml.Unmarshal([]byte(document), &u.Object); err != nil {
 			return nil, fmt.Errorf("read the example's custom resources: %w", err)

@@ -69,6 +69,7 @@ func (d *demo) lookAround() {
 	c := d.console
 	c.line("\n%s", c.paint(bold, "Look around, from another terminal:"))
 	c.line("  %s get gitrepositories,kustomizations -A", kubectl)
+	c.line("  %s get imagerepositories,imagepolicies,imageupdateautomations -A", kubectl)
 	c.line("  %s get deployments,replicasets -A", kubectl)
 	c.line("  %s events -n %s", kubectl, namespace)
 	c.line("  git clone %s   # change something, push it, and watch it arrive here", d.git.URL(source))

@@ -15,7 +15,7 @@ const nextBranch = "next"
 
 // pushAll pushes the commits of the demo one after the other.
 func (d *demo) pushAll(ctx context.Context) ([]outcome, error) {
-	all := steps()
+	all := steps(d.images.name)
 	c := d.console
 	c.line("\n%s", c.paint(bold, fmt.Sprintf("%d pushes.", len(all)))+" The clock starts right before the branch moves; then the demo asks Sluice to look, as a webhook would.")
 	var outcomes []outcome
@@ -23,7 +23,11 @@ func (d *demo) pushAll(ctx context.Context) ([]outcome, error) {
 		if err := d.pause(ctx); err != nil {
 			return nil, err
 		}
-		o, err := d.push(ctx, strconv.Itoa(i+1), s)
+		push := d.push
+		if s.tag != "" {
+			push = d.pushImage
+		}
+		o, err := push(ctx, strconv.Itoa(i+1), s)
 		if err != nil {
 			return nil, fmt.Errorf("push %d, %s: %w", i+1, s.title, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,9 @@ import (
 // startTimeout bounds each start but that of the control plane, which may have to be built.
 const startTimeout = time.Minute
 
+// programs are those of all services.
+func programs() []string { return slices.Concat(localrun.Services, localrun.ImageServices) }
+
 // findPrograms looks for sluice and the services beside each other.
 func findPrograms(dir string) (string, error) {
 	if dir == "" {
@@ -34,7 +38,7 @@ func findPrograms(dir string) (string, error) {
 		}
 		dir = filepath.Dir(self)
 	}
-	for _, name := range append([]string{"sluice"}, localrun.Services...) {
+	for _, name := range append([]string{"sluice"}, programs()...) {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			return "", fmt.Errorf("the demo runs each service as a program of its own: %w; `make build` builds all of them", err)
 		}
@@ -86,7 +90,7 @@ func (d *demo) startGit(ctx context.Context) error {
 	if d.repository, err = d.git.CreateRepository(ctx, source); err != nil {
 		return err
 	}
-	if d.files, err = firstFiles(); err != nil {
+	if d.files, err = firstFiles(d.images.localize); err != nil {
 		return err
 	}
 	d.tip, err = d.repository.Commit(ctx, gittest.Commit{Branch: branch, Message: "three applications", Files: d.files})
@@ -110,7 +114,7 @@ func (d *demo) startSluice(ctx context.Context, bin string) error {
 	if d.plane.Given() { // what else is in the cluster is none of the demo's
 		flags = append(flags, "--watch-label-selector", partOf+"="+partOfDemo)
 	}
-	d.installation, err = localrun.New(localrun.Options{BinDir: bin, Dir: dir, Kubeconfig: d.plane.Kubeconfig(), Flags: flags})
+	d.installation, err = localrun.New(localrun.Options{BinDir: bin, Dir: dir, Kubeconfig: d.plane.Kubeconfig(), Flags: flags, Images: true})
 	if err != nil {
 		return err
 	}
@@ -119,12 +123,25 @@ func (d *demo) startSluice(ctx context.Context, bin string) error {
 		return err
 	}
 	d.guard(ctx, d.installation.Bus())
+	if err := d.startCache(ctx); err != nil {
+		return err
+	}
 	return d.startServices(ctx)
+}
+
+func (d *demo) startCache(ctx context.Context) error {
+	start, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := d.installation.StartCache(start); err != nil {
+		return err
+	}
+	d.guard(ctx, d.installation.Cache())
+	return nil
 }
 
 func (d *demo) startServices(ctx context.Context) error {
 	var replicas []*localrun.Replica
-	for _, service := range localrun.Services {
+	for _, service := range d.installation.Services() {
 		r, err := d.installation.StartReplica(service)
 		if err != nil {
 			return err

@@ -7,6 +7,8 @@ type step struct {
 	title string // of the commit
 	edits []edit
 	wants []want
+	// tag is that of an image that is pushed instead, for Sluice to make the commit; empty for none.
+	tag string
 	// refused says that the commit must not reach the cluster.
 	refused bool
 }
@@ -25,11 +27,12 @@ var (
 	cache         = ref{"Deployment", "guestbook", "cache"}
 	cacheService  = ref{"Service", "guestbook", "cache"}
 	page          = ref{"ConfigMap", "status-page", "page"}
+	statusPage    = ref{"Deployment", "status-page", "status-page"}
 	guestbook     = ref{"Kustomization", namespace, "guestbook"}
 )
 
-// steps are the commits of the demo in their order.
-func steps() []step {
+// steps are the commits of the demo in their order. name is that of the followed image with a tag.
+func steps(name func(tag string) string) []step {
 	return []step{
 		{
 			title: "shop: nginx 1.29.0 in staging",
@@ -81,6 +84,11 @@ func steps() []step {
 			title: "shop: back to nginx 1.28.0 in production",
 			edits: []edit{{file: "shop/production/kustomization.yaml", from: "newTag: 1.29.0", to: "newTag: 1.28.0"}},
 			wants: []want{image(productionWeb, "nginx:1.28.0")},
+		},
+		{
+			title: "status-page: image 1.1.0, pushed to the registry",
+			tag:   "1.1.0",
+			wants: []want{image(statusPage, name("1.1.0"))},
 		},
 	}
 }

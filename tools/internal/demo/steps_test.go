@@ -6,12 +6,13 @@ import (
 )
 
 func TestStepsFitTheExample(t *testing.T) {
-	f, err := firstFiles()
+	same := func(text string) string { return text }
+	f, err := firstFiles(same)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range steps() {
-		if len(s.edits) == 0 || len(s.wants) == 0 {
+	for _, s := range steps(func(tag string) string { return exampleRegistry + "/" + followed + ":" + tag }) {
+		if len(s.edits) == 0 && s.tag == "" || len(s.wants) == 0 {
 			t.Errorf("%s: a step changes something and wants something", s.title)
 		}
 		for _, e := range s.edits {
@@ -55,7 +56,7 @@ func TestEditInWords(t *testing.T) {
 }
 
 func TestCustomResourcesNameTheRepository(t *testing.T) {
-	all, err := customResources("http://127.0.0.1:1/fleet.git")
+	all, err := customResources("http://127.0.0.1:1/fleet.git", func(text string) string { return text })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func quantile(all []time.Duration, share float64) time.Duration {
 func pick(outcomes []outcome, refused bool, of func(times) time.Duration) []time.Duration {
 	var all []time.Duration
 	for _, o := range outcomes {
-		if o.step.refused == refused {
+		if o.step.refused == refused && o.step.tag == "" {
 			all = append(all, of(o.times))
 		}
 	}
@@ -42,6 +42,11 @@ func (c *console) summarize(outcomes []outcome, server string) {
 	c.line("  from push to object changed:     %s", c.paint(good, fmt.Sprintf("p50 %s   p90 %s   max %s",
 		ms(quantile(changed, 0.5)), ms(quantile(changed, 0.9)), ms(quantile(changed, 1)))))
 	c.line("  medians of each stage:           %s", medians(outcomes))
+	for _, o := range outcomes {
+		if o.step.tag != "" {
+			c.line("  from image to object changed:    %s, of which 1 s is to collect changes for one commit", ms(o.times.changed))
+		}
+	}
 	for _, told := range pick(outcomes, true, func(t times) time.Duration { return t.changed }) {
 		c.line("  from broken file to Ready=False: %s", ms(told))
 	}

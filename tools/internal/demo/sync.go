@@ -20,7 +20,7 @@ func (d *demo) firstSync(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if d.resources, err = customResources(d.git.URL(source)); err != nil {
+	if d.resources, err = customResources(d.git.URL(source), d.images.localize); err != nil {
 		return err
 	}
 	if d.plane.Given() {
@@ -70,6 +70,8 @@ func (d *demo) stuck(timeout time.Duration, t *tracker) error {
 	turn := "applier"
 	switch {
 	case t == nil:
+	case t.revision == "":
+		turn = "image-updater"
 	case t.times.fetched == 0:
 		turn = "git-watcher"
 	case t.times.rendered == 0 && len(t.wants) > 0:

@@ -40,8 +40,23 @@ func (t *tracker) see(s sighting, action string) {
 	switch {
 	case s.fact == nil:
 		t.seeObject(s, action, after)
+	case t.revision == "":
+		t.seeImage(s.fact, after)
 	case s.fact.GetRevision() == t.revision:
 		t.seeFact(s.fact, after)
+	}
+}
+
+// seeImage takes in a fact about an image on its way to a commit, which then is what is followed.
+func (t *tracker) seeImage(fact *factsv1.Fact, after time.Duration) {
+	switch bus.FactKind(fact) {
+	case bus.FactImageScanned:
+		t.console.stage(after, "scanned", calm, fmt.Sprintf("%s, %d tags", fact.GetObject().GetName(), fact.GetImageScanned().GetTagCount()))
+	case bus.FactImageSelected:
+		t.console.stage(after, "chosen", calm, fact.GetImageSelected().GetTag())
+	case bus.FactImageUpdated:
+		t.revision = fact.GetRevision()
+		t.console.stage(after, "committed", calm, short(t.revision))
 	}
 }
 

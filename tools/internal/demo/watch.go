@@ -31,6 +31,11 @@ var (
 	namespaces      = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
 )
 
+// imageKind is a kind of image automation.
+func imageKind(resource string) schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "image.toolkit.fluxcd.io", Version: "v1", Resource: resource}
+}
+
 // watched are the kinds that the demo looks at.
 var watched = []schema.GroupVersionResource{
 	gitRepositories, kustomizations,
