@@ -1,0 +1,112 @@
+package update
+
+import (
+	"crypto/ed25519"
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	automationv1 "github.com/fluxcd/image-automation-controller/api/v1"
+	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
+	"github.com/fluxcd/pkg/apis/acl"
+	"github.com/fluxcd/pkg/apis/meta"
+	"golang.org/x/crypto/ssh"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluice-cd/sluice/libs/gittest"
+	"github.com/sluice-cd/sluice/libs/imagecache"
+	"github.com/sluice-cd/sluice/libs/registry"
+	"github.com/sluice-cd/sluice/libs/state"
+	"github.com/sluice-cd/sluice/services/image-updater/internal/policy"
+)
+
+func TestSignedWithOptionsToTwoPlaces(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gittest.Options{})
+	w.commit("first", map[string]string{"apps/web.yaml": deployment, "other/web.yaml": deployment})
+	if err := w.repo.Config(t.Context(), "receive.advertisePushOptions", "true"); err != nil {
+		t.Fatal(err)
+	}
+	told := filepath.Join(t.TempDir(), "options")
+	hook("echo $GIT_PUSH_OPTION_0 $GIT_PUSH_OPTION_1 > '" + told + "'")(w)
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(key, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "key"}, Data: map[string][]byte{"identity": pem.EncodeToMemory(block)}})
+	w.start()
+	w.source()
+	w.policy("web", "*")
+	w.automation(func(a *automationv1.ImageUpdateAutomation) {
+		a.Spec.Update.Path = "./apps"
+		a.Spec.GitSpec.Commit.SigningKey = &automationv1.SigningKey{SecretRef: meta.LocalObjectReference{Name: "key"}, Type: automationv1.SigningKeyTypeSSH}
+		a.Spec.GitSpec.Push = &automationv1.PushSpec{
+			Refspec: "refs/heads/main:refs/heads/review", Options: map[string]string{"merge_request.create": "", "merge_request.target": "release"},
+		}
+	})
+	w.choose("web", "1.1.0")
+	w.until("a commit", func() bool { return w.get().Status.LastPushCommit != "" })
+	if raw := w.gitOut("cat-file", "commit", "main"); !strings.Contains(raw, "gpgsig -----BEGIN SSH SIGNATURE-----") {
+		t.Errorf("commit is not signed:\n%s", raw)
+	}
+	if w.gitOut("rev-parse", "main") != w.gitOut("rev-parse", "review") {
+		t.Error("the refspec was not pushed to")
+	}
+	if got, err := os.ReadFile(told); err != nil || string(got) != "merge_request.create merge_request.target=release\n" {
+		t.Errorf("push options are %q, %v", got, err)
+	}
+	if strings.Contains(w.file("other/web.yaml"), "1.1.0") || !strings.Contains(w.file("apps/web.yaml"), "1.1.0") {
+		t.Error("the path was not heeded")
+	}
+}
+
+func TestCrossNamespaceReferencesCanBeForbidden(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gittest.Options{})
+	w.start(func(c *Config) { c.Env.NoCrossNamespaceRefs = true })
+	w.automation(func(a *automationv1.ImageUpdateAutomation) { a.Spec.SourceRef.Namespace = "default" })
+	w.until("a refusal", func() bool {
+		return w.condition(meta.ReadyCondition).Reason == acl.AccessDeniedReason && w.condition(meta.StalledCondition).Status == metav1.ConditionTrue
+	})
+}
+
+// TestNewestRanksByBuildTime: whether a choice is newer than what is there is known from the cache, and names do not matter.
+func TestNewestRanksByBuildTime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gittest.Options{})
+	w.commit("first", map[string]string{"web.yaml": strings.ReplaceAll(deployment, "1.0.0", "zulu")})
+	withImages := w.withImages()
+	built := func(c *imagecache.Cache, tag string, at int64) {
+		digest := "sha256:" + strings.Repeat(string("0123456789abcdef"[at%16]), 64)
+		scope := imagecache.Scope{Image: "ghcr.io/org/web", Credential: "c"}
+		if err := c.PutDigest(t.Context(), scope, tag, imagecache.Digest{Digest: digest, At: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.PutMetadata(t.Context(), "ghcr.io", &registry.Metadata{Digest: digest, Created: time.Unix(at, 0)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.start(withImages, func(c *Config) {
+		built(c.Cache, "zulu", 1002)
+		built(c.Cache, "old", 1001)
+		built(c.Cache, "new", 1003)
+	})
+	w.source()
+	w.policy("web", "*", func(p *imagev1.ImagePolicy) { p.Annotations = map[string]string{policy.OrderAnnotation: "newest"} })
+	w.automation()
+	chosen := func(at int64) func(*state.Chosen) {
+		return func(c *state.Chosen) { c.Credential, c.Created = "c", time.Unix(at, 0) }
+	}
+	w.choose("web", "old", chosen(1001))
+	w.until("a hold", func() bool { return w.condition(heldCondition).Reason == reasonDowngrade })
+	w.choose("web", "new", chosen(1003))
+	w.until("the newer one", func() bool { return w.runs("new") })
+}
