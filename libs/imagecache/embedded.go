@@ -33,8 +33,11 @@ func StartEmbedded(addr, password string) (*Embedded, error) {
 	return e, nil
 }
 
-// StartEmbeddedIn serves on a TCP address, and returns options for who shares the directory with the key and password.
-func StartEmbeddedIn(dir, addr string) (*Embedded, Options, error) {
+// StartEmbeddedIn serves on a free port of this machine, and returns options for who shares the directory with the key and password.
+func StartEmbeddedIn(dir string) (*Embedded, Options, error) { return StartEmbeddedAt("127.0.0.1:0", dir) }
+
+// StartEmbeddedAt is StartEmbeddedIn on a TCP address.
+func StartEmbeddedAt(addr, dir string) (*Embedded, Options, error) {
 	o := Options{CacheKeyFile: filepath.Join(dir, "cache.key"), PasswordFile: filepath.Join(dir, "cache.password")}
 	if err := seal.EnsureKeyFile(o.CacheKeyFile); err != nil {
 		return nil, o, err

@@ -23,7 +23,7 @@ import (
 func each(t *testing.T, test func(t *testing.T, o imagecache.Options)) {
 	t.Run("redis", func(t *testing.T) { test(t, imagecachetest.Start(t).Options()) })
 	t.Run("embedded", func(t *testing.T) {
-		server, o, err := imagecache.StartEmbeddedIn(t.TempDir(), "127.0.0.1:0")
+		server, o, err := imagecache.StartEmbeddedIn(t.TempDir())
 		imagecachetest.Must(t, err)
 		t.Cleanup(server.Stop)
 		test(t, o)

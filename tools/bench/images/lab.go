@@ -175,32 +175,35 @@ func (b *bench) request(ctx context.Context, objects []client.Object) error {
 }
 
 // follow begins to watch all objects of a kind. What it returns waits until so many of them are as wanted.
-func (b *bench) follow(ctx context.Context, list client.ObjectList, ok func(client.Object) bool, count int) (func() error, error) {
-	w, err := b.client.Watch(ctx, list, client.InNamespace(namespace))
-	if err != nil {
-		return nil, fmt.Errorf("watch: %w", err)
-	}
-	return func() error {
-		defer w.Stop()
-		done, timer := map[string]bool{}, time.NewTimer(b.options.timeout)
-		defer timer.Stop()
-		for len(done) < count {
-			select {
-			case event, open := <-w.ResultChan():
-				if !open {
-					return errors.New("the watch ended")
-				}
-				if o, is := event.Object.(client.Object); is && event.Type != watch.Deleted && ok(o) {
-					done[o.GetName()] = true
-				}
-			case <-timer.C:
-				return fmt.Errorf("%d of %d objects are done after %s", len(done), count, b.options.timeout)
-			case <-ctx.Done():
-				return ctx.Err()
+func (b *bench) follow(ctx context.Context, list client.ObjectList, ok func(client.Object) bool, count int) func() error {
+	ctx, cancel := context.WithTimeout(ctx, b.options.timeout)
+	outcome := make(chan error, 1)
+	go func() { // at once: the server drops who is slow
+		defer cancel()
+		outcome <- b.see(ctx, list, ok, count)
+	}()
+	return func() error { return <-outcome }
+}
+
+// see returns when so many objects were seen as wanted. A watch that ends is followed by another, which begins with what is there.
+func (b *bench) see(ctx context.Context, list client.ObjectList, ok func(client.Object) bool, count int) error {
+	done := map[string]bool{}
+	for len(done) < count {
+		w, err := b.client.Watch(ctx, list, client.InNamespace(namespace))
+		if err != nil {
+			return fmt.Errorf("watch, with %d of %d objects done: %w", len(done), count, err)
+		}
+		for event := range w.ResultChan() {
+			if o, is := event.Object.(client.Object); is && event.Type != watch.Deleted && ok(o) {
+				done[o.GetName()] = true
+			}
+			if len(done) == count {
+				break
 			}
 		}
-		return nil
-	}, nil
+		w.Stop()
+	}
+	return nil
 }
 
 // resident is the memory of a process at its worst, in MiB.

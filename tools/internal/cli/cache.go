@@ -18,7 +18,7 @@ func newCache() *cobra.Command {
 			"a machine without Redis. It keeps nothing on disk but its password, in DIR/cache.password, and the key of the cache, in DIR/cache.key.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			server, _, err := imagecache.StartEmbeddedIn(dir, addr)
+			server, _, err := imagecache.StartEmbeddedAt(addr, dir)
 			if err != nil {
 				return err
 			}

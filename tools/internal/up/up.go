@@ -90,7 +90,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 		return err
 	}
 	defer server.Stop()
-	cache, opened, err := imagecache.StartEmbeddedIn(filepath.Join(o.DataDir, "keys"), "127.0.0.1:0")
+	cache, opened, err := imagecache.StartEmbeddedIn(filepath.Join(o.DataDir, "keys"))
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ import (
 // withImages gives the stage a cache and a client of registries.
 func (w *world) withImages() func(*Config) {
 	w.Helper()
-	server, options, err := imagecache.StartEmbeddedIn(w.TempDir(), "127.0.0.1:0")
+	server, options, err := imagecache.StartEmbeddedIn(w.TempDir())
 	if err != nil {
 		w.Fatal(err)
 	}
