@@ -26,6 +26,13 @@ func TestUp(t *testing.T) {
 	writes.AwaitAll(t, repo.Want(), settle)
 	harness.AwaitReady(t, e, repo.Object, settle)
 	wantStream(t, dir, "WORK")
+	follow := followImages(t, e, "api")
+	harness.Until(t, settle, "first image", func() error { return follow.runs(t, "api", "1.0.0") })
+	follow.push(t, "api", "1.1.0")
+	if err := follow.request(t.Context(), "api"); err != nil {
+		t.Fatal(err)
+	}
+	harness.Until(t, settle, "new image", func() error { return follow.runs(t, "api", "1.1.0") })
 	stopUp(t, up)
 
 	// What is pushed and asked for while it is away is done when it is back.

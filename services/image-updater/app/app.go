@@ -65,6 +65,7 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 	for _, s := range stages {
 		running.Go(func() { s.Run(ctx) })
 	}
+	running.Go(func() { update.ExpireMirrors(ctx, mirrors, env.Log) })
 	running.Wait()
 	return nil
 }

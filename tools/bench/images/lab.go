@@ -175,33 +175,33 @@ func (b *bench) request(ctx context.Context, objects []client.Object) error {
 }
 
 // follow begins to watch all objects of a kind. What it returns waits until so many of them are as wanted.
-func (b *bench) follow(ctx context.Context, list client.ObjectList, ok func(client.Object) bool, count int) (func() error, error) {
+func (b *bench) follow(ctx context.Context, list client.ObjectList, ok func(client.Object) bool, count int) func() error {
 	ctx, cancel := context.WithTimeout(ctx, b.options.timeout)
-	w, err := b.client.Watch(ctx, list, client.InNamespace(namespace))
-	if err != nil {
-		cancel()
-		return nil, fmt.Errorf("watch: %w", err)
-	}
 	outcome := make(chan error, 1)
 	go func() { // at once: the server drops who is slow
 		defer cancel()
-		defer w.Stop()
-		outcome <- see(ctx, w, ok, count)
+		outcome <- b.see(ctx, list, ok, count)
 	}()
-	return func() error { return <-outcome }, nil
+	return func() error { return <-outcome }
 }
 
-// see returns when so many objects were seen as wanted.
-func see(ctx context.Context, w watch.Interface, ok func(client.Object) bool, count int) error {
+// see returns when so many objects were seen as wanted. A watch that ends is followed by another, which begins with what is there.
+func (b *bench) see(ctx context.Context, list client.ObjectList, ok func(client.Object) bool, count int) error {
 	done := map[string]bool{}
 	for len(done) < count {
-		event, open := <-w.ResultChan()
-		if !open {
-			return fmt.Errorf("the watch ended with %d of %d objects done: %w", len(done), count, context.Cause(ctx))
+		w, err := b.client.Watch(ctx, list, client.InNamespace(namespace))
+		if err != nil {
+			return fmt.Errorf("watch, with %d of %d objects done: %w", len(done), count, err)
 		}
-		if o, is := event.Object.(client.Object); is && event.Type != watch.Deleted && ok(o) {
-			done[o.GetName()] = true
+		for event := range w.ResultChan() {
+			if o, is := event.Object.(client.Object); is && event.Type != watch.Deleted && ok(o) {
+				done[o.GetName()] = true
+			}
+			if len(done) == count {
+				break
+			}
 		}
+		w.Stop()
 	}
 	return nil
 }

@@ -57,10 +57,7 @@ func (b *bench) scan(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	b.registry.reset()
-	wait, err := b.follow(ctx, &imagev1.ImageRepositoryList{}, isScanned, o.images)
-	if err != nil {
-		return nil, err
-	}
+	wait := b.follow(ctx, &imagev1.ImageRepositoryList{}, isScanned, o.images)
 	b.say("scanning")
 	if b.scanner, err = b.serve(ctx, "registry-scanner"); err != nil {
 		return nil, err
@@ -87,13 +84,10 @@ func (b *bench) rescan(ctx context.Context) ([]string, error) {
 	}
 	b.registry.reset()
 	now := time.Now()
-	wait, err := b.follow(ctx, &imagev1.ImageRepositoryList{}, func(o client.Object) bool {
+	wait := b.follow(ctx, &imagev1.ImageRepositoryList{}, func(o client.Object) bool {
 		asked, err := time.Parse(time.RFC3339Nano, o.GetAnnotations()[meta.ReconcileRequestAnnotation])
 		return err == nil && asked.After(now) && isScanned(o)
 	}, len(objects))
-	if err != nil {
-		return nil, err
-	}
 	b.say("scanning again")
 	began := time.Now()
 	if err := b.request(ctx, objects); err != nil {
@@ -138,10 +132,7 @@ func (b *bench) newFleet(ctx context.Context, name string, images, files int) (*
 	if _, err := f.repository.Commit(ctx, gittest.Commit{Branch: "main", Files: contents, Message: "begin"}); err != nil {
 		return nil, err
 	}
-	wait, err := b.follow(ctx, &imagev1.ImagePolicyList{}, chose(name, "1.0.0"), images)
-	if err != nil {
-		return nil, err
-	}
+	wait := b.follow(ctx, &imagev1.ImagePolicyList{}, chose(name, "1.0.0"), images)
 	if err := b.create(ctx, append(objects, f.source(), f.automation())); err != nil {
 		return nil, err
 	}

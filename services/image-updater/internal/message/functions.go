@@ -37,11 +37,8 @@ const (
 	maxProduct = 16 << 20 // bytes that a function may make of its arguments
 )
 
-// functions are those that a template may call. Without a context they are for reading a template only.
+// functions are those that a template may call, as long as ctx lasts.
 func functions(ctx context.Context) template.FuncMap {
-	if ctx == nil {
-		ctx = context.Background()
-	}
 	all, out := sprig.HermeticTxtFuncMap(), template.FuncMap{tickName: func() (string, error) { return "", over(ctx) }}
 	for _, name := range allowed {
 		if f, ok := all[name]; ok {

@@ -35,11 +35,11 @@ func Parse(text string) (*Template, error) {
 	if len(text) > maxTemplate {
 		return nil, fmt.Errorf("%w: it has more than %d bytes", ErrTemplate, maxTemplate)
 	}
-	t, err := template.New("message").Option("missingkey=default").Funcs(functions(nil)).Parse(cmp.Or(text, Default))
+	t, err := template.New("message").Option("missingkey=default").Funcs(functions(context.Background())).Parse(cmp.Or(text, Default))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTemplate, err)
 	}
-	tick, err := template.New("tick").Funcs(functions(nil)).Parse("{{" + tickName + "}}")
+	tick, err := template.New("tick").Funcs(functions(context.Background())).Parse("{{" + tickName + "}}")
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTemplate, err)
 	}

@@ -268,3 +268,18 @@ func (u *updater) failed(ctx context.Context, run *stage.Run, auto *automationv1
 	}
 	return stage.Result{}, errors.Join(run.Keep(known), failure)
 }
+
+// Report tells people of a run that could not even fail by itself: it panicked, or ended with its process several times in a row.
+func (u *updater) Report(ctx context.Context, run *stage.Run, failure error) {
+	auto := &automationv1.ImageUpdateAutomation{}
+	if err := u.cluster.Client.Get(ctx, run.Key, auto); err != nil {
+		return
+	}
+	before := auto.DeepCopy()
+	kube.MarkFailed(&auto.Status.Conditions, auto.Generation, automationv1.UpdateFailedReason, failure.Error(), false)
+	if err := u.writeStatus(ctx, run, before, auto); err != nil {
+		run.Log.Warn("cannot report a failure", "err", err)
+		return
+	}
+	u.Events.Warning(auto, "", automationv1.UpdateFailedReason, failure.Error())
+}

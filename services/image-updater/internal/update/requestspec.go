@@ -184,7 +184,7 @@ func grouping(text string) (func(policy, file string) string, error) {
 	}
 	expression, ok := strings.CutPrefix(text, "regex:")
 	if !ok {
-		return nil, fmt.Errorf("%.50q is neither all, policy, path nor regex:", text)
+		return nil, fmt.Errorf("%.50q is neither all, policy, path nor regex:<expression>", text)
 	}
 	compiled, err := regexp.Compile(expression)
 	if err != nil {
