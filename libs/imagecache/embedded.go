@@ -34,7 +34,9 @@ func StartEmbedded(addr, password string) (*Embedded, error) {
 }
 
 // StartEmbeddedIn serves on a free port of this machine, and returns options for who shares the directory with the key and password.
-func StartEmbeddedIn(dir string) (*Embedded, Options, error) { return StartEmbeddedAt("127.0.0.1:0", dir) }
+func StartEmbeddedIn(dir string) (*Embedded, Options, error) {
+	return StartEmbeddedAt("127.0.0.1:0", dir)
+}
 
 // StartEmbeddedAt is StartEmbeddedIn on a TCP address.
 func StartEmbeddedAt(addr, dir string) (*Embedded, Options, error) {
