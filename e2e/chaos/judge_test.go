@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sluice-cd/sluice/e2e/harness"
@@ -24,6 +25,9 @@ func (r *run) judge() {
 			}
 		}
 		for _, name := range p.exits {
+			if name == "bus" && p.has(func(f fault) bool { return f.endsBus }) {
+				continue
+			}
 			r.t.Errorf("%s: %s ended by itself", p.name(), name)
 		}
 	}
@@ -38,7 +42,7 @@ func (r *run) judgeRegressions() {
 			switch {
 			case p == nil:
 				r.t.Errorf("%s, before any fault: %s", what, back)
-			case p.rewinds():
+			case p.has(func(f fault) bool { return f.rewinds }):
 				p.followed++
 			default:
 				p.regressions++
@@ -48,14 +52,7 @@ func (r *run) judgeRegressions() {
 	}
 }
 
-func (p *phase) rewinds() bool {
-	for _, f := range p.faults {
-		if f.rewinds {
-			return true
-		}
-	}
-	return false
-}
+func (p *phase) has(kind func(fault) bool) bool { return slices.ContainsFunc(p.faults, kind) }
 
 // judgeOverlaps: a lock is renewed each third of its time, so half of it is surely left when its holder freezes.
 func (r *run) judgeOverlaps() {

@@ -25,6 +25,9 @@ type Options struct {
 	SyncInterval time.Duration
 	PprofPort    int // serves Go's profiles on Host; 0 for none
 	Log          *slog.Logger
+	// Hangs is called when the server hangs after its disk was full. Nothing but a new process helps then, so ending this one is
+	// what it is for. Nil leaves it at an error in the log.
+	Hangs func(error)
 }
 
 // maxStore leaves the limit to the disk. The one that a server makes from what is free when it starts would last when there is room again.
@@ -49,7 +52,10 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded bus in %s: %w", o.Dir, err)
 	}
-	m := &mender{server: s, dir: o.Dir, log: o.Log, full: make(chan struct{}, 1)}
+	if o.Hangs == nil {
+		o.Hangs = func(error) {} // the mender logs it
+	}
+	m := &mender{server: s, dir: o.Dir, log: o.Log, full: make(chan struct{}, 1), hangs: o.Hangs}
 	s.SetLoggerV2(natsLog{o.Log, m}, false, false, false)
 	go s.Start()
 	if !s.ReadyForConnections(30 * time.Second) {

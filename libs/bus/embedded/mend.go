@@ -26,7 +26,11 @@ type mender struct {
 	dir    string
 	log    *slog.Logger
 	full   chan struct{} // gets a token when the server says that the disk is full
+	hangs  func(error)   // called when JetStream does not even stop
 }
+
+// restartLimit is how long a restart of JetStream may take. It reads what is on the disk: seconds where there is much.
+const restartLimit = 30 * time.Second
 
 // hear looks whether an error of the server is of a full disk. JetStream has no other way to tell of it.
 func (m *mender) hear(text string) {
@@ -51,7 +55,7 @@ func (m *mender) run(ctx context.Context) {
 		if !m.awaitRoom(ctx) {
 			return
 		}
-		if err := m.restart(); err != nil {
+		if err := m.inTime(m.restart, restartLimit); err != nil {
 			m.log.Error("jetstream does not start, trying on", "err", err)
 			m.hear(syscall.ENOSPC.Error())
 			continue
@@ -90,6 +94,20 @@ func (m *mender) tryRoom() error {
 		return fmt.Errorf("try for room: %w", err)
 	}
 	return f.Sync()
+}
+
+// inTime gives up on a server that hangs: now and then one does after its disk was full, with a lock that nobody gives back.
+func (m *mender) inTime(restart func() error, limit time.Duration) error {
+	done := make(chan error, 1)
+	go func() { done <- restart() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(limit):
+		err := fmt.Errorf("jetstream hangs: not started again within %s after the disk was full", limit)
+		m.hangs(err)
+		return err
+	}
 }
 
 // restart stops JetStream and starts it with what is on the disk. Connections stay.
