@@ -3,6 +3,7 @@ package provider
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -180,6 +181,11 @@ func withoutURL(err error) error {
 		return wrapped.Err
 	}
 	return err
+}
+
+// basic is the header of a name and a password.
+func basic(user, password string) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 }
 
 // bearer is the header of a bearer token.
