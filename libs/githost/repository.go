@@ -6,7 +6,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/sluice-cd/sluice/libs/plain"
 )
 
 // Repository is where a repository is on its host.
@@ -43,12 +44,12 @@ func Parse(kind Kind, address string) (Repository, error) {
 	case "ssh":
 		r.Scheme, r.Host = "https", u.Hostname() // the port is that of SSH
 	default:
-		return Repository{}, fmt.Errorf("repository is reached by %q; it must be https or ssh", clip(u.Scheme, 20))
+		return Repository{}, fmt.Errorf("repository is reached by %q; it must be https or ssh", plain.Line(u.Scheme, 20))
 	}
 	r.Path = strings.Split(strings.TrimSuffix(strings.Trim(u.Path, "/"), ".git"), "/")
 	for _, part := range r.Path {
 		if !pathSegment.MatchString(part) || part == "." || part == ".." {
-			return Repository{}, fmt.Errorf("path of the repository has the part %q", clip(part, 50))
+			return Repository{}, fmt.Errorf("path of the repository has the part %q", plain.Line(part, 50))
 		}
 	}
 	return r, checkShape(kind, r)
@@ -69,14 +70,7 @@ func checkShape(kind Kind, r Repository) error {
 			return nil
 		}
 	default:
-		return fmt.Errorf("no kind of git host is called %q", clip(string(kind), 50))
+		return fmt.Errorf("no kind of git host is called %q", plain.Line(string(kind), 50))
 	}
 	return errors.New("address of the repository must end in owner/name")
-}
-
-func clip(s string, most int) string {
-	if utf8.RuneCountInString(s) <= most {
-		return s
-	}
-	return string([]rune(s)[:most-1]) + "…"
 }

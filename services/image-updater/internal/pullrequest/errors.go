@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluice-cd/sluice/libs/githost"
+	"github.com/sluice-cd/sluice/libs/plain"
 )
 
 // Kinds of errors, for errors.Is.
@@ -43,7 +44,7 @@ func (e *RateLimitError) Error() string {
 
 // failure turns an answer that is no success into an error.
 func failure(answer *http.Response, body []byte, now time.Time) error {
-	message := clip(string(body), 300)
+	message := plain.Line(string(body), 300)
 	if until, limited := githost.Limit(answer, message, now); limited {
 		return &RateLimitError{Until: until}
 	}
