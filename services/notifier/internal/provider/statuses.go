@@ -3,6 +3,8 @@ package provider
 import (
 	"context"
 	"fmt"
+
+	"github.com/sluice-cd/sluice/libs/plain"
 )
 
 // statusHost is what a git host does for commit statuses. Its states are the host's own words.
@@ -33,10 +35,10 @@ func (s *statuses) Send(ctx context.Context, m Message) (Receipt, error) {
 		return Receipt{}, &Refusal{Reason: "there is no commit to set a status of"}
 	}
 	if !isHash(m.Status.Commit) {
-		return Receipt{}, &Refusal{Reason: fmt.Sprintf("%q is no full hash of a commit", cut(m.Status.Commit, 70))}
+		return Receipt{}, &Refusal{Reason: fmt.Sprintf("%q is no full hash of a commit", plain.Line(m.Status.Commit, 70))}
 	}
 	wanted := status{
-		state: s.host.state(m.Status.State), name: cut(oneLine(m.Status.Context), s.nameLimit), description: cut(oneLine(m.Status.Description), s.textLimit),
+		state: s.host.state(m.Status.State), name: plain.Line(m.Status.Context, s.nameLimit), description: plain.Line(m.Status.Description, s.textLimit),
 		url: webLink(m.Status.TargetURL),
 	}
 	known, err := s.host.last(ctx, m.Status.Commit, wanted.name)
