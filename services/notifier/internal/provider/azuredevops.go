@@ -3,7 +3,6 @@ package provider
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 
 	"github.com/fluxcd/pkg/auth/azure"
@@ -20,11 +19,11 @@ const (
 
 // newAzureDevOps sets commit statuses at Azure DevOps.
 func newAzureDevOps(s Settings) (Sender, Traits, error) {
-	authorize, err := azureDevOpsAuthority(s)
+	by, err := azureDevOpsAuthority(s)
 	if err != nil {
 		return nil, Traits{}, err
 	}
-	f, err := newForge(s, githost.Azure, authorize)
+	f, err := newForge(s, githost.Azure, by)
 	if err != nil {
 		return nil, Traits{}, err
 	}
@@ -40,10 +39,13 @@ func newAzureDevOps(s Settings) (Sender, Traits, error) {
 }
 
 // azureDevOpsAuthority takes a personal access token, or else one of the workload's identity.
-func azureDevOpsAuthority(s Settings) (func(context.Context, *http.Request) error, error) {
-	token, err := forgeToken(s)
+func azureDevOpsAuthority(s Settings) (authorize, error) {
+	token, err := s.forgeToken()
+	if token == "" {
+		return azureDevOpsIdentity(s)
+	}
 	if err != nil {
-		return withCloud(s, azure.ProviderName, azure.ScopeDevOps)
+		return nil, err
 	}
 	if s.Spec.ServiceAccountName != "" {
 		return nil, fmt.Errorf("%w: a token in the Secret and spec.serviceAccountName exclude each other", ErrSettings)
@@ -51,19 +53,17 @@ func azureDevOpsAuthority(s Settings) (func(context.Context, *http.Request) erro
 	return withBasic("", token), nil
 }
 
-// withCloud authorizes by a bearer token of a cloud's identity.
-func withCloud(s Settings, provider, scope string) (func(context.Context, *http.Request) error, error) {
-	if s.Cloud == nil {
-		return nil, fmt.Errorf("%w: no token in the Secret of spec.secretRef, and no identity of a cloud", ErrSettings)
+// azureDevOpsIdentity takes tokens to Azure alone: the address is a user's choice, and whoever got the token could use it.
+func azureDevOpsIdentity(s Settings) (authorize, error) {
+	r, err := githost.Parse(githost.Azure, s.place())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSettings, err)
 	}
-	return func(ctx context.Context, r *http.Request) error {
-		token, _, err := s.Cloud.Token(ctx, provider, scope)
-		if err != nil {
-			return fmt.Errorf("get a token from %s: %w", provider, err)
-		}
-		r.Header.Set("Authorization", "Bearer "+token)
-		return nil
-	}, nil
+	host := r.API(githost.Azure).Host
+	if r.Scheme != "https" || host != "dev.azure.com" && !hasSuffix(host, []string{".visualstudio.com"}) {
+		return nil, fmt.Errorf("%w: there is no token in the Secret, and one of the identity goes to Azure alone", ErrSettings)
+	}
+	return withCloud(s, azure.ProviderName, azure.ScopeDevOps)
 }
 
 type azureDevOpsStatuses struct {
@@ -102,7 +102,7 @@ func (a azureDevOpsStatuses) last(ctx context.Context, commit, name string) (sta
 	var found struct {
 		Value []azureDevOpsStatus `json:"value"`
 	}
-	err := a.call(ctx, "GET", a.path(commit), query("api-version", azureDevOpsVersion, "latestOnly", "true", "top", "1000"), nil, &found)
+	err := a.call(ctx, "GET", a.path(commit), params("api-version", azureDevOpsVersion, "latestOnly", "true", "top", "1000"), nil, &found)
 	if err != nil {
 		return status{}, err
 	}
@@ -119,5 +119,5 @@ func (a azureDevOpsStatuses) last(ctx context.Context, commit, name string) (sta
 func (a azureDevOpsStatuses) set(ctx context.Context, commit string, s status, _ Message) error {
 	in := azureDevOpsStatus{State: s.state, Description: s.description, TargetURL: s.url}
 	in.Context.Genre, in.Context.Name = azureDevOpsGenre, s.name
-	return a.call(ctx, "POST", a.path(commit), query("api-version", azureDevOpsVersion), in, nil)
+	return a.call(ctx, "POST", a.path(commit), params("api-version", azureDevOpsVersion), in, nil)
 }

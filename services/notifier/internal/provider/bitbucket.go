@@ -5,7 +5,6 @@ import (
 	"crypto/sha1" //nolint:gosec // names a status as Flux does; nothing is trusted for it
 	"encoding/hex"
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/sluice-cd/sluice/libs/githost"
@@ -17,17 +16,17 @@ const bitbucketText = 255
 
 // newBitbucket sets commit statuses at Bitbucket Cloud.
 func newBitbucket(s Settings) (Sender, Traits, error) {
-	authorize, err := bitbucketAuthority(s)
+	by, err := bitbucketAuthority(s)
 	if err != nil {
 		return nil, Traits{}, err
 	}
-	f, err := newForge(s, githost.Bitbucket, authorize)
+	f, err := newForge(s, githost.Bitbucket, by)
 	return &statuses{host: bitbucketStatuses{f}, nameLimit: bitbucketText, textLimit: bitbucketText}, statusTraits, err
 }
 
 // bitbucketAuthority takes user:password, as Flux wants the token, or an access token alone.
-func bitbucketAuthority(s Settings) (func(context.Context, *http.Request) error, error) {
-	token, err := forgeToken(s)
+func bitbucketAuthority(s Settings) (authorize, error) {
+	token, err := s.forgeToken()
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package provider
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"net/url"
 
 	"github.com/sluice-cd/sluice/libs/githost"
@@ -12,15 +11,15 @@ import (
 
 // newBitbucketServer sets build statuses at Bitbucket Data Center.
 func newBitbucketServer(s Settings) (Sender, Traits, error) {
-	authorize, err := dataCenterAuthority(s)
+	by, err := dataCenterAuthority(s)
 	if err != nil {
 		return nil, Traits{}, err
 	}
-	f, err := newForge(s, githost.BitbucketServer, authorize)
+	f, err := newForge(s, githost.BitbucketServer, by)
 	if err != nil {
 		return nil, Traits{}, err
 	}
-	d := dataCenterStatuses{forge: f, web: address(s)}
+	d := dataCenterStatuses{forge: f, web: s.place()}
 	if err := d.locate(); err != nil {
 		return nil, Traits{}, fmt.Errorf("%w: %w", ErrSettings, err)
 	}
@@ -28,9 +27,9 @@ func newBitbucketServer(s Settings) (Sender, Traits, error) {
 }
 
 // dataCenterAuthority takes an access token, or else username and password.
-func dataCenterAuthority(s Settings) (func(context.Context, *http.Request) error, error) {
-	token, user, password := secret(s, "token"), username(s), secret(s, "password")
-	if err := clean(token, user, password); err != nil {
+func dataCenterAuthority(s Settings) (authorize, error) {
+	token, user, password := s.secret("token"), s.username(), s.secret("password")
+	if err := sendable(token, user, password); err != nil {
 		return nil, err
 	}
 	switch {
@@ -81,7 +80,7 @@ func (d dataCenterStatuses) last(ctx context.Context, commit, name string) (stat
 		State       string `json:"state"`
 		Description string `json:"description"`
 	}
-	err := d.call(ctx, "GET", d.path(commit), query("key", buildKey(name)), nil, &found)
+	err := d.call(ctx, "GET", d.path(commit), params("key", buildKey(name)), nil, &found)
 	if notThere(err) || err == nil && found.Key != buildKey(name) {
 		return status{}, nil
 	}

@@ -2,103 +2,113 @@ package provider
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
-	"unicode/utf8"
+	"time"
 
-	"github.com/sluice-cd/sluice/libs/git/identity"
 	"github.com/sluice-cd/sluice/libs/githost"
+	"github.com/sluice-cd/sluice/libs/secretdata"
 )
 
-// forge speaks to the API of a git host about one repository. No client library does: each host is asked for two or three things, and
-// the libraries try again by themselves, which is the outbox's affair, or know no context.
+// forge speaks to the API of a git host about one repository. No client library does it: a host is asked for two or three things, and
+// libraries try again by themselves, which is the outbox's affair, know no context or bring the whole API with them.
 type forge struct {
 	repository githost.Repository
-	*api
+	base       string // of the API
+	client     *client
+	authorize  authorize
 }
 
+// authorize gives the headers by which a service knows who asks.
+type authorize func(context.Context) (http.Header, error)
+
 // newForge reads the address, and prepares calls to where the host has its API.
-func newForge(s Settings, kind githost.Kind, authorize func(context.Context, *http.Request) error) (forge, error) {
-	r, err := githost.Parse(kind, address(s))
+func newForge(s Settings, kind githost.Kind, authorize authorize) (forge, error) {
+	if s.place() == "" {
+		return forge{}, fmt.Errorf("%w: an address is needed, that of the repository", ErrSettings)
+	}
+	r, err := githost.Parse(kind, s.place())
 	if err != nil {
 		return forge{}, fmt.Errorf("%w: %w", ErrSettings, err)
 	}
-	a, err := newAPI(s, r.API(kind).String(), authorize)
-	return forge{r, a}, err
+	s, err = withSecretTLS(s)
+	return forge{repository: r, base: r.API(kind).String(), client: newClient(s), authorize: authorize}, err
 }
 
-// forgeToken is the key token of the Secret, or else password.
-func forgeToken(s Settings) (string, error) {
-	token := secret(s, "token")
-	if token == "" {
-		token = secret(s, "password")
+// withSecretTLS takes certificates from the Secret of credentials, as Flux does for git hosts, unless spec.certSecretRef names them.
+func withSecretTLS(s Settings) (Settings, error) {
+	if s.TLS != nil || len(s.Secret["ca.crt"]) == 0 {
+		return s, nil
 	}
-	if token == "" {
-		return "", fmt.Errorf("%w: Secret of spec.secretRef has no 'token'", ErrSettings)
+	var err error
+	if s.TLS, _, err = secretdata.TLS(s.Secret); err != nil {
+		return s, fmt.Errorf("%w: Secret of spec.secretRef: %w", ErrSettings, err)
 	}
-	return token, clean(token)
+	return s, nil
 }
 
-// clean says why a value cannot be sent in a header; it does not repeat it.
-func clean(values ...string) error {
-	for _, v := range values {
-		if strings.ContainsAny(v, "\r\n\x00") || !utf8.ValidString(v) {
-			return fmt.Errorf("%w: the Secret of spec.secretRef has credentials with line ends or other characters that no header takes", ErrSettings)
-		}
+// call sends in as JSON, if there is any, and reads the answer into out, if wanted. Its errors are those of Sender.Send.
+func (f forge) call(ctx context.Context, method, path string, params url.Values, in, out any) error {
+	address := f.base + path
+	if len(params) > 0 {
+		address += "?" + params.Encode()
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return &Refusal{Reason: "the address of the request cannot be understood"}
+	}
+	header, err := f.authorize(ctx)
+	if err != nil {
+		return err
+	}
+	header = header.Clone()
+	header.Set("Accept", "application/json")
+	a, err := f.client.ask(ctx, query{Method: method, URL: u, Header: header, JSON: in})
+	if err != nil {
+		return f.judge(a, header, err)
+	}
+	if a.Status == http.StatusNonAuthoritativeInfo { // Azure DevOps' page for signing in
+		return &Refusal{Status: a.Status, Reason: "the credentials are not accepted"}
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(a.Body, out); err != nil {
+		return fmt.Errorf("%s answered with something else than expected", f.client.hidden.host(u))
 	}
 	return nil
 }
 
-// withHeader authorizes by a header that stays the same.
-func withHeader(name, value string) func(context.Context, *http.Request) error {
-	return func(_ context.Context, r *http.Request) error {
-		r.Header.Set(name, value)
-		return nil
+// judge knows what git hosts mean beyond what all services do: GitHub limits rates with 403 too, and a conflict passes by itself.
+func (f forge) judge(a answer, header http.Header, err error) error {
+	now := time.Now()
+	if until, limited := githost.Limit(&http.Response{StatusCode: a.Status, Header: a.Header}, string(a.Body), now); limited {
+		return &Busy{After: until.Sub(now)}
 	}
+	var refusal *Refusal
+	if !errors.As(err, &refusal) {
+		return err
+	}
+	refusal.Reason = credentials(header).clean(refusal.Reason)
+	if refusal.Status == http.StatusConflict {
+		return fmt.Errorf("answered with status %d: %s", refusal.Status, refusal.Reason)
+	}
+	return refusal
 }
 
-// withBasic authorizes by username and password.
-func withBasic(username, password string) func(context.Context, *http.Request) error {
-	return func(_ context.Context, r *http.Request) error {
-		r.SetBasicAuth(username, password)
-		return nil
+// credentials are what hosts must not repeat in what we tell.
+func credentials(header http.Header) hidden {
+	var words []string
+	for _, name := range []string{"Authorization", "Private-Token"} {
+		value := header.Get(name)
+		_, token, _ := strings.Cut(value, " ")
+		words = append(words, value, token)
 	}
-}
-
-// githubAuthority authorizes at GitHub: by the token of the Secret, or else by the App that the Secret describes.
-func githubAuthority(s Settings) (func(context.Context, *http.Request) error, error) {
-	token, err := forgeToken(s)
-	if err == nil {
-		return withHeader("Authorization", "Bearer "+token), nil
-	}
-	if !identity.IsGitHubApp(s.Secret) {
-		return nil, fmt.Errorf("%w: Secret of spec.secretRef has neither 'token' nor the keys of a GitHub App", ErrSettings)
-	}
-	app, err := identity.NewGitHubApp(s.Secret)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrSettings, err)
-	}
-	apps := s.Apps
-	if apps == nil {
-		if apps, err = identity.NewIssuer(nil, false); err != nil {
-			return nil, err
-		}
-	}
-	client, err := httpClient(s)
-	if err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context, r *http.Request) error {
-		token, err := apps.GitHub(ctx, app, client)
-		if err != nil {
-			return fmt.Errorf("authorize as GitHub App: %w", err)
-		}
-		r.Header.Set("Authorization", "Bearer "+token)
-		return nil
-	}, nil
+	return newHidden(words)
 }
 
 // notThere reports whether the host said that what was asked for is not there.
@@ -107,8 +117,8 @@ func notThere(err error) bool {
 	return errors.As(err, &refusal) && (refusal.Status == http.StatusNotFound || refusal.Status == http.StatusGone)
 }
 
-// query makes a query of pairs.
-func query(pairs ...string) url.Values {
+// params makes the parameters of a request from pairs.
+func params(pairs ...string) url.Values {
 	q := url.Values{}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		q.Set(pairs[i], pairs[i+1])

@@ -13,7 +13,7 @@ const giteaText = 255
 type gitea struct{ forge }
 
 func newGiteaForge(s Settings) (gitea, error) {
-	token, err := forgeToken(s)
+	token, err := s.forgeToken()
 	if err != nil {
 		return gitea{}, err
 	}
@@ -43,7 +43,7 @@ func (g giteaStatuses) last(ctx context.Context, commit, name string) (status, e
 		Context     string `json:"context"`
 		Description string `json:"description"`
 	}
-	err := g.call(ctx, "GET", g.path("commits", commit, "statuses"), query("sort", "recentupdate", "page", "1", "limit", "50"), nil, &found)
+	err := g.call(ctx, "GET", g.path("commits", commit, "statuses"), params("sort", "recentupdate", "page", "1", "limit", "50"), nil, &found)
 	if err != nil {
 		return status{}, err
 	}

@@ -24,11 +24,11 @@ const (
 type github struct{ forge }
 
 func newGitHubForge(s Settings) (github, error) {
-	authorize, err := githubAuthority(s)
+	by, err := atGitHub(s)
 	if err != nil {
 		return github{}, err
 	}
-	f, err := newForge(s, githost.GitHub, authorize)
+	f, err := newForge(s, githost.GitHub, by)
 	return github{f}, err
 }
 
@@ -61,7 +61,7 @@ func (g githubStatuses) last(ctx context.Context, commit, name string) (status, 
 		Context     string `json:"context"`
 		Description string `json:"description"`
 	}
-	if err := g.call(ctx, "GET", g.path("commits", commit, "statuses"), query("per_page", "100"), nil, &found); err != nil {
+	if err := g.call(ctx, "GET", g.path("commits", commit, "statuses"), params("per_page", "100"), nil, &found); err != nil {
 		return status{}, err
 	}
 	for _, f := range found {

@@ -16,7 +16,7 @@ const gitlabText = 255
 type gitlab struct{ forge }
 
 func newGitLabForge(s Settings) (gitlab, error) {
-	token, err := forgeToken(s)
+	token, err := s.forgeToken()
 	if err != nil {
 		return gitlab{}, err
 	}
@@ -55,7 +55,7 @@ func (g gitlabStatuses) last(ctx context.Context, commit, name string) (status, 
 		Name        string `json:"name"`
 		Description string `json:"description"`
 	}
-	err := g.call(ctx, "GET", g.path("repository", "commits", commit, "statuses"), query("name", name, "per_page", "100"), nil, &found)
+	err := g.call(ctx, "GET", g.path("repository", "commits", commit, "statuses"), params("name", name, "per_page", "100"), nil, &found)
 	if err != nil {
 		return status{}, err
 	}

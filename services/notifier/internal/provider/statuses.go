@@ -39,7 +39,7 @@ func (s *statuses) Send(ctx context.Context, m Message) (Receipt, error) {
 	}
 	wanted := status{
 		state: s.host.state(m.Status.State), name: plain.Line(m.Status.Context, s.nameLimit), description: plain.Line(m.Status.Description, s.textLimit),
-		url: webLink(m.Status.TargetURL),
+		url: webPage(m.Status.TargetURL),
 	}
 	known, err := s.host.last(ctx, m.Status.Commit, wanted.name)
 	if err != nil {
@@ -68,4 +68,13 @@ func isHash(text string) bool {
 		}
 	}
 	return true
+}
+
+// webPage is the address of a web page, or nothing.
+func webPage(address string) string {
+	l, ok := Link{URL: address}.safe()
+	if !ok {
+		return ""
+	}
+	return l.URL
 }
