@@ -14,6 +14,9 @@ import (
 	"github.com/sluice-cd/sluice/libs/secretdata"
 )
 
+// maxForgeAnswer is how many bytes of a git host's answer are read: a hundred comments of full length, or all of a busy pull request.
+const maxForgeAnswer = 16 << 20
+
 // forge speaks to the API of a git host about one repository. No client library does it: a host is asked for two or three things, and
 // libraries try again by themselves, which is the outbox's affair, know no context or bring the whole API with them.
 type forge struct {
@@ -67,7 +70,7 @@ func (f forge) call(ctx context.Context, method, path string, params url.Values,
 	}
 	header = header.Clone()
 	header.Set("Accept", "application/json")
-	a, err := f.client.ask(ctx, query{Method: method, URL: u, Header: header, JSON: in})
+	a, err := f.client.ask(ctx, query{Method: method, URL: u, Header: header, JSON: in, Most: maxForgeAnswer})
 	if err != nil {
 		return f.judge(a, header, err)
 	}
