@@ -96,4 +96,3 @@ func (d dataCenterStatuses) set(ctx context.Context, commit string, s status, m 
 	}
 	return d.call(ctx, "POST", d.path(commit), nil, in, nil)
 }
-
