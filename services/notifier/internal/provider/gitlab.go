@@ -91,6 +91,6 @@ func (g gitlabStatuses) set(ctx context.Context, commit string, s status, _ Mess
 }
 
 func refusesTransition(err error) bool {
-	var refusal *Refusal
-	return errors.As(err, &refusal) && refusal.Status == http.StatusBadRequest && strings.Contains(refusal.Reason, "Cannot transition status")
+	refusal, ok := errors.AsType[*Refusal](err)
+	return ok && refusal.Status == http.StatusBadRequest && strings.Contains(refusal.Reason, "Cannot transition status")
 }

@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -105,6 +107,7 @@ func checkRedirect(to *http.Request, via []*http.Request) error {
 
 // ask sends q and judges the answer, which is given with a *Refusal and a *Busy too.
 func (c *client) ask(ctx context.Context, q query) (answer, error) {
+	c = c.knowing(q.Header)
 	within, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	request, err := q.request(within)
@@ -128,6 +131,23 @@ func (c *client) ask(ctx context.Context, q query) (answer, error) {
 	}
 	a := answer{response.StatusCode, response.Header, body}
 	return a, c.judge(q.URL, a)
+}
+
+// knowing is a client that hides the credentials of a request too, which may have been issued a moment ago.
+func (c *client) knowing(header http.Header) *client {
+	words := c.hidden.all
+	for _, name := range []string{"Authorization", "Private-Token"} {
+		for _, value := range header[name] {
+			_, token, _ := strings.Cut(value, " ")
+			words = append(slices.Clip(words), value, token)
+		}
+	}
+	if len(words) == len(c.hidden.all) {
+		return c
+	}
+	known := *c
+	known.hidden = newHidden(words)
+	return &known
 }
 
 // read is ask, with the answer's JSON decoded into out.
