@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/sluice-cd/sluice/libs/githost"
 	"github.com/sluice-cd/sluice/libs/plain"
 )
 
@@ -32,9 +33,9 @@ type Client struct{ driver driver }
 
 // New checks the settings; it does not call the host.
 func New(c Config) (*Client, error) {
-	repo, err := parseRepository(c)
+	repo, err := githost.Parse(c.Kind, c.Repository)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if c.Token == "" || strings.ContainsAny(c.Token+c.Username, "\r\n") {
 		return nil, fmt.Errorf("%w: token of the git host is missing or has line ends", ErrInvalid)
@@ -43,7 +44,7 @@ func New(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	drivers := map[Kind]func(*transport, repository) (driver, error){
+	drivers := map[Kind]func(*transport, githost.Repository) (driver, error){
 		GitHub: newGitHub, GitLab: newGitLab, Gitea: newGitea, Bitbucket: newBitbucket, BitbucketServer: newDataCenter, Azure: newAzure,
 	}
 	d, err := drivers[c.Kind](t, repo)

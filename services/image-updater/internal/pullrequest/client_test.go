@@ -159,7 +159,7 @@ func TestRateLimits(t *testing.T) {
 		{"503 with seconds", 503, map[string]string{"Retry-After": "5"}, 5 * time.Second},
 		{"says nothing", 429, nil, time.Minute},
 		{"says nonsense", 429, map[string]string{"Retry-After": "99999999999999999999"}, time.Minute},
-		{"says years", 429, map[string]string{"RateLimit-Reset": "99999999999"}, time.Minute},
+		{"says years", 429, map[string]string{"RateLimit-Reset": "99999999999"}, time.Hour},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -7,15 +7,16 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/sluice-cd/sluice/libs/githost"
 	"github.com/sluice-cd/sluice/libs/plain"
 )
 
 type github struct {
 	*transport
-	repo repository
+	repo githost.Repository
 }
 
-func newGitHub(t *transport, r repository) (driver, error) { return &github{t, r}, nil }
+func newGitHub(t *transport, r githost.Repository) (driver, error) { return &github{t, r}, nil }
 
 type githubPull struct {
 	Number   int64   `json:"number"`
@@ -51,14 +52,14 @@ func (p githubPull) request() Request {
 }
 
 func (g *github) path(rest ...any) string {
-	return path(append([]any{"repos", g.repo.owner(), g.repo.name()}, rest...)...)
+	return githost.Path(append([]any{"repos", g.repo.Owner(), g.repo.Name()}, rest...)...)
 }
 
 func (g *github) list(ctx context.Context, head string) ([]Request, error) {
 	query := url.Values{"state": {"open"}, "sort": {"created"}, "direction": {"desc"}, "per_page": {fmt.Sprint(perPage)}}
 	if head != "" {
 		query.Set("state", "all")
-		query.Set("head", g.repo.owner()+":"+head)
+		query.Set("head", g.repo.Owner()+":"+head)
 	}
 	return pages(func(page int) ([]Request, error) {
 		query.Set("page", fmt.Sprint(page))

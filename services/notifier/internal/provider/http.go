@@ -2,6 +2,7 @@ package provider
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -11,6 +12,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -39,6 +42,7 @@ type query struct {
 	JSON   any         // what the body is made from, or
 	Body   []byte      // the body itself,
 	Type   string      // which has this content type
+	Most   int64       // bytes of the answer that are looked at; 0 for maxAnswer
 }
 
 // answer is what a service said.
@@ -104,6 +108,7 @@ func checkRedirect(to *http.Request, via []*http.Request) error {
 
 // ask sends q and judges the answer, which is given with a *Refusal and a *Busy too.
 func (c *client) ask(ctx context.Context, q query) (answer, error) {
+	c = c.knowing(q.Header)
 	within, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	request, err := q.request(within)
@@ -121,12 +126,29 @@ func (c *client) ask(ctx context.Context, q query) (answer, error) {
 		return answer{}, c.unreached(ctx, q.URL, err)
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	body, err := io.ReadAll(io.LimitReader(response.Body, cmp.Or(q.Most, maxAnswer)))
 	if err != nil {
 		return answer{}, c.unreached(ctx, q.URL, err)
 	}
 	a := answer{response.StatusCode, response.Header, body}
 	return a, c.judge(q.URL, a)
+}
+
+// knowing is a client that hides the credentials of a request too, which may have been issued a moment ago.
+func (c *client) knowing(header http.Header) *client {
+	words := c.hidden.all
+	for _, name := range []string{"Authorization", "Private-Token"} {
+		for _, value := range header[name] {
+			_, token, _ := strings.Cut(value, " ")
+			words = append(slices.Clip(words), value, token)
+		}
+	}
+	if len(words) == len(c.hidden.all) {
+		return c
+	}
+	known := *c
+	known.hidden = newHidden(words)
+	return &known
 }
 
 // read is ask, with the answer's JSON decoded into out.
