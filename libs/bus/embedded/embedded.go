@@ -25,8 +25,8 @@ type Options struct {
 	SyncInterval time.Duration
 	PprofPort    int // serves Go's profiles on Host; 0 for none
 	Log          *slog.Logger
-	// Hangs is called when the server hangs after its disk was full. Nothing but a new process helps then, so ending this one is
-	// what it is for. Nil leaves it at an error in the log.
+	// Hangs is called when the server hangs after its disk was full. Nothing but a new start of the program helps then: StartAnew is
+	// one. Nil leaves it at an error in the log.
 	Hangs func(error)
 }
 

@@ -103,9 +103,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 	}
 	o.Render.SealKeyFile, o.Apply.SealKeyFile = key, key
 	server, err := embedded.Start(embedded.Options{
-		Dir: filepath.Join(o.DataDir, "bus"), SyncInterval: o.SyncInterval, Log: log,
-		// A server that hangs cannot be stopped either: whoever started this process starts it again, with what is on the disk.
-		Hangs: func(err error) { log.Error("ending, to be started again", "err", err); os.Exit(1) },
+		Dir: filepath.Join(o.DataDir, "bus"), SyncInterval: o.SyncInterval, Log: log, Hangs: embedded.StartAnew(log),
 	})
 	if err != nil {
 		return err
