@@ -13,7 +13,8 @@ import (
 func StartAnew(log *slog.Logger) func(error) {
 	return func(err error) {
 		log.Error("starting anew", "err", err)
-		_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1) // nobody to tell when even that fails
+		// Not os.Stderr, which a program that renders has muted; that nobody can be told of a failure here is no matter.
+		_ = pprof.Lookup("goroutine").WriteTo(os.NewFile(uintptr(syscall.Stderr), "stderr"), 1)
 		program, err := os.Executable()
 		if err == nil {
 			err = syscall.Exec(program, os.Args, os.Environ())
