@@ -251,6 +251,9 @@ func gitlabFake(f *fake) {
 	}
 	handle("GET", "", func(r *http.Request, _ object) (int, any) {
 		q := r.URL.Query()
+		if q.Get("scope") != "all" {
+			f.t.Error("requests of others are left out")
+		}
 		return 200, encode(f.matching(q.Get("source_branch"), q.Get("state") == "opened", page(r)), one)
 	})
 	handle("GET", "/{id}", func(r *http.Request, _ object) (int, any) { return 200, one(f.find(r)) })
@@ -262,7 +265,6 @@ func gitlabFake(f *fake) {
 		case "difference":
 			return 400, object{"message": "There are no changes"}
 		}
-		p.labels = strings.Split(fmt.Sprint(in["labels"]), ",")
 		return 201, one(p)
 	})
 	handle("PUT", "/{id}", func(r *http.Request, in object) (int, any) {
@@ -270,6 +272,8 @@ func gitlabFake(f *fake) {
 		switch {
 		case in["state_event"] == "close":
 			p.state = Closed
+		case in["add_labels"] != nil:
+			p.labels = append(p.labels, strings.Split(f.need(in, "add_labels"), ",")...)
 		case in["reviewer_ids"] != nil:
 			if !slices.Equal(strs(in["reviewer_ids"]), []string{"42"}) {
 				f.t.Error(in)
@@ -323,7 +327,13 @@ func bitbucketFake(f *fake) {
 	f.handle("GET "+root, func(r *http.Request, _ object) (int, any) {
 		q := r.URL.Query()
 		head := strings.TrimSuffix(strings.TrimPrefix(q.Get("q"), `source.branch.name = "`), `"`)
-		return 200, object{"values": encode(f.matching(head, slices.Equal(q["state"], []string{"OPEN"}), page(r)), one)}
+		skip := max(page(r), 0)
+		answer := object{"values": encode(f.matching(head, slices.Equal(q["state"], []string{"OPEN"}), skip), one)}
+		if len(f.matching(head, slices.Equal(q["state"], []string{"OPEN"}), skip+perPage)) > 0 {
+			q.Set("page", fmt.Sprint(skip/perPage+2))
+			answer["next"] = "https://elsewhere.example.com/x?" + q.Encode()
+		}
+		return 200, answer
 	})
 	f.handle("GET "+root+"/{id}", func(r *http.Request, _ object) (int, any) { return 200, one(f.find(r)) })
 	f.handle("POST "+root, func(_ *http.Request, in object) (int, any) {
@@ -334,7 +344,6 @@ func bitbucketFake(f *fake) {
 		case "difference":
 			return 400, object{"type": "error", "error": object{"message": "There are no changes to be pulled"}}
 		}
-		people(p, in)
 		return 201, one(p)
 	})
 	f.handle("PUT "+root+"/{id}", func(r *http.Request, in object) (int, any) {
@@ -396,7 +405,6 @@ func dataCenterFake(f *fake) {
 		case "difference":
 			return 409, object{"errors": []object{{"exceptionName": "com.atlassian.bitbucket.pull.EmptyPullRequestException"}}}
 		}
-		people(p, in)
 		return 201, one(p)
 	})
 	f.handle("PUT "+root+"/{id}", func(r *http.Request, in object) (int, any) {
@@ -459,14 +467,6 @@ func azureFake(f *fake) {
 		case "difference":
 			return 400, object{"message": "There are no changes between the branches: no commits between them"}
 		}
-		labels, _ := in["labels"].([]any)
-		for _, l := range labels {
-			p.labels = append(p.labels, f.need(l.(object), "name"))
-		}
-		people, _ := in["reviewers"].([]any)
-		for _, l := range people {
-			p.reviewers = append(p.reviewers, f.need(l.(object), "id"))
-		}
 		return 201, full(p)
 	})
 	f.handle("PATCH "+root+"/{id}", func(r *http.Request, in object) (int, any) {
@@ -481,9 +481,25 @@ func azureFake(f *fake) {
 		}
 		return 200, full(p)
 	})
-	f.handle("POST "+root+"/{id}/labels", func(_ *http.Request, in object) (int, any) { f.need(in, "name"); return 200, object{} })
+	f.handle("POST "+root+"/{id}/labels", func(r *http.Request, in object) (int, any) {
+		p := f.find(r)
+		p.labels = append(p.labels, f.need(in, "name"))
+		return 200, object{}
+	})
 	f.handle("GET "+root+"/{id}/reviewers", func(r *http.Request, _ object) (int, any) {
-		return 200, object{"value": encode(f.pulls[:1], func(p *fakePull) object { return object{"id": strings.ToUpper(p.reviewers[0])} })}
+		list := []object{}
+		for _, id := range f.find(r).reviewers {
+			list = append(list, object{"id": strings.ToUpper(id)})
+		}
+		return 200, object{"value": list}
+	})
+	f.handle("PUT "+root+"/{id}/reviewers/{reviewer}", func(r *http.Request, in object) (int, any) {
+		p := f.find(r)
+		if in["vote"] != 0.0 {
+			f.t.Error(in)
+		}
+		p.reviewers = append(p.reviewers, r.PathValue("reviewer"))
+		return 200, object{}
 	})
 	f.handle("POST "+root+"/{id}/threads", func(r *http.Request, in object) (int, any) {
 		p := f.find(r)

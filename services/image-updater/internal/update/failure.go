@@ -20,6 +20,10 @@ const (
 	reasonRaces     = "PushRacesLost"
 	reasonRewind    = "PushWouldRewrite"
 	reasonRequest   = "PullRequestFailed"
+	// reasonIncomplete is that of a request that is open but lacks what was asked for: labels, reviewers, to be merged by itself.
+	reasonIncomplete = "PullRequestIncomplete"
+	// reasonPartial is that of a commit that is in the branch, and not at the ref of the refspec.
+	reasonPartial = "PushIncomplete"
 )
 
 // kinds are the failures of git that have a reason of their own, the first that fits decides.
@@ -52,7 +56,13 @@ func classify(err error) (reason string, stalled bool) {
 	var spec *specError
 	var own *access.Error
 	var edits *editError
+	var partial *branch.PartialError
+	var incomplete *incompleteError
 	switch {
+	case errors.As(err, &incomplete):
+		return reasonIncomplete, false
+	case errors.As(err, &partial):
+		return reasonPartial, false
 	case errors.As(err, &spec):
 		return spec.reason, spec.stalled
 	case errors.As(err, &own):

@@ -51,6 +51,9 @@ func (u *updater) succeeded(ctx context.Context, run *stage.Run, auto *automatio
 	if err := u.tell(ctx, run, auto, known, result); err != nil {
 		return err
 	}
+	if result.rest != nil {
+		return nil // which is told as a failure
+	}
 	if problem != "" && problem != known.Failed {
 		ready := apimeta.FindStatusCondition(auto.Status.Conditions, meta.ReadyCondition)
 		u.Events.Warning(auto, result.revision, ready.Reason, problem)
@@ -81,6 +84,11 @@ func (r *record) conclude(all *choices, result *outcome) {
 
 // markReady says in conditions what came of the run, and returns the message where not all of it is well.
 func markReady(auto *automationv1.ImageUpdateAutomation, result *outcome) string {
+	if result.rest != nil {
+		reason, _ := classify(result.rest)
+		kube.MarkFailed(&auto.Status.Conditions, auto.Generation, reason, result.rest.Error(), false)
+		return result.rest.Error()
+	}
 	if len(result.problems) == 0 {
 		kube.MarkReady(&auto.Status.Conditions, auto.Generation, meta.SucceededReason, "repository up-to-date")
 		return ""
@@ -261,6 +269,10 @@ func (u *updater) failed(ctx context.Context, run *stage.Run, auto *automationv1
 	}
 	if stalled {
 		failure = stage.Stall(failure)
+	}
+	var incomplete *incompleteError
+	if errors.As(failure, &incomplete) && incomplete.final {
+		return stage.Result{Next: max(auto.Spec.Interval.Duration, least)}, run.Keep(known)
 	}
 	var limit *pullrequest.RateLimitError
 	if errors.As(failure, &limit) {

@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sluice-cd/sluice/libs/bus"
 	"github.com/sluice-cd/sluice/libs/gittest"
 	"github.com/sluice-cd/sluice/libs/imagecache"
 	"github.com/sluice-cd/sluice/libs/registry"
@@ -65,6 +66,38 @@ func TestSignedWithOptionsToTwoPlaces(t *testing.T) {
 	}
 	if strings.Contains(w.file("other/web.yaml"), "1.1.0") || !strings.Contains(w.file("apps/web.yaml"), "1.1.0") {
 		t.Error("the path was not heeded")
+	}
+}
+
+// TestHalfAPushIsTold: where the server cannot move two refs together and refuses the second, the commit is told of, and what is missing is
+// told and done later.
+func TestHalfAPushIsTold(t *testing.T) {
+	t.Parallel()
+	w := ready(t, func(a *automationv1.ImageUpdateAutomation) {
+		a.Spec.GitSpec.Push = &automationv1.PushSpec{Refspec: "refs/heads/main:refs/heads/review"}
+	})
+	if err := w.repo.Config(t.Context(), "receive.advertiseAtomic", "false"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.repo.InstallHook("update", `[ "$1" != refs/heads/review ]`); err != nil {
+		t.Fatal(err)
+	}
+	w.choose("web", "1.1.0")
+	w.until("the half is told", func() bool {
+		c := w.condition(meta.ReadyCondition)
+		return c.Status == metav1.ConditionFalse && c.Reason == reasonPartial && strings.Contains(c.Message, "refs/heads/review")
+	})
+	head := w.gitOut("rev-parse", "main")
+	if got := w.get().Status.LastPushCommit; got != head || !w.runs("1.1.0") {
+		t.Errorf("status tells of commit %q; want %s, which is in the branch", got, head)
+	}
+	w.until("an Event", func() bool { return w.told(reasonPartial) == 1 })
+	if err := w.repo.InstallHook("update", ""); err != nil {
+		t.Fatal(err)
+	}
+	w.until("both halves", func() bool { return w.condition(meta.ReadyCondition).Status == metav1.ConditionTrue })
+	if got := w.gitOut("rev-parse", "review"); got != head || w.gitOut("rev-parse", "main") != head || w.facts(bus.FactImageUpdated) != 1 {
+		t.Errorf("review is at %s; want %s, without another commit or fact", got, head)
 	}
 }
 
