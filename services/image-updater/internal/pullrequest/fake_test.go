@@ -11,10 +11,11 @@ import (
 )
 
 // fake is a git host with one repository. It keeps pull requests the way all
-// hosts do; each kind has its own paths, words and required fields, taken from
-// the host's published description of its API.
+// hosts do; each kind has its own paths, words and required fields. Calls are held
+// against what the hosts publish, see operation.
 type fake struct {
 	t     *testing.T
+	kind  Kind
 	mux   *http.ServeMux
 	pulls []*fakePull
 	auth  func(*http.Request) bool
@@ -37,6 +38,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != "GET" && r.ContentLength > 0 && r.Header.Get("Content-Type") != "application/json" {
 		f.t.Errorf("%s %s has content type %q", r.Method, r.URL, r.Header.Get("Content-Type"))
 	}
+	f.keepsTo(r)
 	f.mux.ServeHTTP(w, r)
 }
 
@@ -528,7 +530,7 @@ var kinds = map[Kind]struct {
 func start(t *testing.T, kind Kind) (*fake, Config) {
 	t.Helper()
 	k := kinds[kind]
-	f := &fake{t: t, mux: http.NewServeMux()}
+	f := &fake{t: t, kind: kind, mux: http.NewServeMux()}
 	k.start(f)
 	server := httptest.NewServer(f)
 	t.Cleanup(server.Close)
