@@ -24,9 +24,10 @@ type record struct {
 	Pushed *pushed `json:"pushed,omitempty"`
 	// Requests are, by branch, what was done to pull requests beside opening them.
 	Requests map[string]furnished `json:"requests,omitempty"`
-	// Failed is the failure, HeldTold what is held, that was last told.
+	// Failed is the failure, HeldTold what is held, Skipped what was not looked at, that was last told.
 	Failed   string `json:"failed,omitempty"`
 	HeldTold string `json:"heldTold,omitempty"`
+	Skipped  string `json:"skipped,omitempty"`
 	// Lost says that the bus lost what was written, so that history is asked about every change.
 	Lost bool `json:"lost,omitempty"`
 }

@@ -32,7 +32,7 @@ func (j *job) request(ctx context.Context) (*outcome, error) {
 		group := j.target.requests.group(c.Policy.Name, c.File)
 		groups[group] = append(groups[group], c)
 	}
-	total := &outcome{edits: edits{problems: all.problems, held: all.held, again: all.again}, revision: all.revision}
+	total := &outcome{edits: edits{problems: all.problems, held: all.held, again: all.again, skipped: all.skipped}, revision: all.revision}
 	j.known.forget(j.target.push, groups)
 	for _, group := range slices.Sorted(maps.Keys(groups)) {
 		one := *j

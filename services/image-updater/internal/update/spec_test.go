@@ -142,4 +142,33 @@ func TestNewestRanksByBuildTime(t *testing.T) {
 	w.until("a hold", func() bool { return w.condition(heldCondition).Reason == reasonDowngrade })
 	w.choose("web", "new", chosen(1003))
 	w.until("the newer one", func() bool { return w.runs("new") })
+
+	// Whatever nobody knows the age of may be newer.
+	w.commit("by hand", map[string]string{"web.yaml": strings.ReplaceAll(deployment, "1.0.0", "mine")})
+	w.choose("web", "newer", chosen(1004))
+	w.until("another hold", func() bool {
+		c := w.condition(heldCondition)
+		return c.Reason == reasonUnknownAge && strings.Contains(c.Message, "when mine was built is not known")
+	})
+	if !w.runs("mine") {
+		t.Error("what may be newer was replaced")
+	}
+}
+
+// TestHugeFilesAreTold: what nobody looks at may hold markers.
+func TestHugeFilesAreTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gittest.Options{})
+	w.commit("first", map[string]string{"web.yaml": deployment, "huge.yaml": strings.Repeat("# x\n", maxRead/4+1)})
+	w.start()
+	w.source()
+	w.policy("web", "*")
+	w.automation()
+	w.choose("web", "1.1.0")
+	w.until("the other file", func() bool { return w.runs("1.1.0") })
+	w.until("a word about it", func() bool {
+		c := w.condition(meta.ReadyCondition)
+		return c.Status == metav1.ConditionTrue && strings.Contains(c.Message, "huge.yaml")
+	})
+	w.until("an Event", func() bool { return w.told(reasonTooLarge) == 1 })
 }
