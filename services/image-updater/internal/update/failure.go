@@ -17,6 +17,7 @@ const (
 	reasonProtected = "BranchProtected"
 	reasonReadOnly  = "RepositoryReadOnly"
 	reasonDeclined  = "PushDeclined"
+	reasonOptions   = "PushOptionsRefused"
 	reasonRaces     = "PushRacesLost"
 	reasonRewind    = "PushWouldRewrite"
 	reasonRequest   = "PullRequestFailed"
@@ -37,6 +38,7 @@ var kinds = []struct {
 	{git.ErrProtected, reasonProtected, false},
 	{git.ErrReadOnly, reasonReadOnly, false},
 	{git.ErrDeclined, reasonDeclined, false},
+	{git.ErrOptions, reasonOptions, false},
 	{git.ErrRaceLost, reasonRaces, false},
 	{pullrequest.ErrUnauthorized, sourcev1.AuthenticationFailedReason, false},
 	{pullrequest.ErrInvalid, automationv1.InvalidSourceConfigReason, true},

@@ -188,6 +188,7 @@ func TestFaultsOfImagesAreTold(t *testing.T) {
 			w.source()
 			w.automation(workloads)
 			w.until("the reason "+c.reason, func() bool { return w.condition(meta.ReadyCondition).Reason == c.reason })
+			w.until("an Event with it", func() bool { return w.told(c.reason) > 0 })
 		})
 	}
 }
