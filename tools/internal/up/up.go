@@ -117,7 +117,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 	}
 	defer cache.Stop()
 	o.Scan.Redis, o.Update.Redis = opened, opened
-	o.Update.Rate, o.Update.TokenHosts = o.Scan.Rate, o.Scan.TokenHosts
+	o.Update.Rate, o.Update.TokenHosts, o.Update.Images = o.Scan.Rate, o.Scan.TokenHosts, o.Scan.Rules
 	if err := o.validate(); err != nil {
 		return err
 	}

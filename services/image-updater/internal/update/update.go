@@ -31,6 +31,7 @@ type Config struct {
 	Cache      *imagecache.Cache
 	Registries *registry.Client
 	Access     *imageaccess.Resolver
+	Images     imageaccess.Rules // for what annotated workloads run
 	Mirrors    *git.Mirrors
 	Git        *access.Reader
 

@@ -2,7 +2,6 @@ package provider
 
 import (
 	"crypto/sha1"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -95,10 +94,6 @@ func webOrNone(address string) error {
 		return fmt.Errorf("address is %q", address)
 	}
 	return nil
-}
-
-func basic(user, password string) string {
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 }
 
 func sha1Of(text string) string {
