@@ -66,7 +66,7 @@ func (a *alertmanager) ended(ctx context.Context, m Message) ([]alert, error) {
 	to, asked := *a.to, a.to.Query()
 	object := m.Event.InvolvedObject
 	for name, value := range map[string]string{"kind": object.Kind, "name": object.Name, "namespace": object.Namespace} {
-		asked.Add("filter", name+`="`+strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(verbatim.line(value, maxMetadataValue))+`"`)
+		asked.Add("filter", name+`="`+strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(exact.line(value, maxMetadataValue))+`"`)
 	}
 	to.RawQuery = asked.Encode()
 	var found []alert
@@ -102,7 +102,7 @@ func alertOf(m Message) alert {
 		"alertname": "Flux" + e.InvolvedObject.Kind + titled(e.Reason), "severity": e.Severity, "reason": e.Reason, "kind": e.InvolvedObject.Kind,
 		"name": e.InvolvedObject.Name, "namespace": e.InvolvedObject.Namespace, "reportingcontroller": e.ReportingController,
 	} {
-		made.Labels[name] = verbatim.line(value, maxMetadataValue)
+		made.Labels[name] = exact.line(value, maxMetadataValue)
 	}
 	if m.failed() {
 		end := e.Timestamp.UTC().Add(alertLasts)

@@ -51,8 +51,8 @@ func datadogEvent(m Message, now time.Time) object {
 	}
 	o := e.InvolvedObject
 	return object{
-		"title": verbatim.line("Events from the "+o.Kind+" "+o.Name+"/"+o.Namespace, datadogTitle), "alert_type": kind, "source_type_name": "fluxcd",
-		"text": strings.ReplaceAll(m.text(datadogText/2), "%%%", "%%\u200b%"), // three begin Markdown
+		"title": exact.line("Events from the "+o.Kind+" "+o.Name+"/"+o.Namespace, datadogTitle), "alert_type": kind, "source_type_name": "fluxcd",
+		"text": strings.NewReplacer("%%%", "%%\u200b%", "@", "@\u200b").Replace(m.text(datadogText / 2)), // Markdown begins, people are called
 		"tags": datadogTags(m), "date_happened": at.Unix(), "aggregation_key": m.incident(),
 	}
 }
@@ -66,7 +66,7 @@ func datadogTags(m Message) []string {
 	}
 	tags := []string{}
 	for _, f := range append(fields, metadataOf(e)...) {
-		tags = append(tags, verbatim.line(strings.ToLower(f.Name+":"+f.Value), datadogTag))
+		tags = append(tags, exact.line(strings.ToLower(f.Name+":"+f.Value), datadogTag))
 	}
 	return tags
 }

@@ -16,9 +16,12 @@ const (
 	maxEventText     = 8000 // characters of its message
 )
 
+// exact is text for machines and their dashboards, which must find what was meant.
+var exact = markup{escape: func(r rune) string { return string(r) }, size: characters, newline: "\n"}
+
 // objectName is how Flux's notifications name an object: kustomization/web.apps.
 func objectName(e eventv1.Event) string {
-	return verbatim.line(strings.ToLower(e.InvolvedObject.Kind)+"/"+e.InvolvedObject.Name+"."+e.InvolvedObject.Namespace, maxObject)
+	return exact.line(strings.ToLower(e.InvolvedObject.Kind)+"/"+e.InvolvedObject.Name+"."+e.InvolvedObject.Namespace, maxObject)
 }
 
 // metadataOf is an event's metadata in a fixed order, each value in one line.
@@ -26,7 +29,7 @@ func metadataOf(e eventv1.Event) []Field {
 	var found []Field
 	for _, name := range slices.Sorted(maps.Keys(e.Metadata)) {
 		if len(found) < maxMetadata {
-			found = append(found, Field{verbatim.line(name, maxMetadataName), verbatim.line(e.Metadata[name], maxMetadataValue)})
+			found = append(found, Field{exact.line(name, maxMetadataName), exact.line(e.Metadata[name], maxMetadataValue)})
 		}
 	}
 	return slices.DeleteFunc(found, func(f Field) bool { return f.Name == "" || f.Value == "" })
@@ -56,10 +59,10 @@ func (m Message) incident() string {
 // summary is the one line about m.
 func (m Message) summary(n int) string {
 	if title := oneLine(m.Content.Title); title != "" {
-		return verbatim.fit(title, n)
+		return exact.fit(title, n)
 	}
-	return verbatim.line(m.Event.Reason+": "+objectName(m.Event), n)
+	return exact.line(m.Event.Reason+": "+objectName(m.Event), n)
 }
 
 // text is an event's message as it is, in several lines.
-func (m Message) text(n int) string { return verbatim.fit(lines(m.Event.Message), n) }
+func (m Message) text(n int) string { return exact.fit(lines(m.Event.Message), n) }

@@ -62,5 +62,5 @@ func grafanaTagsOf(m Message) []string {
 
 // grafanaPart has no colon: a tag's name ends at one.
 func grafanaPart(s string) string {
-	return strings.ReplaceAll(verbatim.line(s, grafanaTag), ":", "|")
+	return strings.ReplaceAll(exact.line(s, grafanaTag), ":", "|")
 }

@@ -144,7 +144,7 @@ func connectorCard(c Content) object {
 		facts = append(facts, object{"name": htmlMarkup.fit(f.Name, maxName), "value": htmlMarkup.fit(f.Value, maxValue)})
 	}
 	body := Content{State: c.State, Text: c.Text, Rows: c.Rows, RowsMore: c.RowsMore, Links: c.Links}
-	title := htmlMarkup.line(c.heading(), maxTitle)
+	title := plainMarkdown.line(c.heading(), maxTitle) // what it is read as is nowhere said
 	return object{
 		"@type": "MessageCard", "@context": "http://schema.org/extensions", "themeColor": fmt.Sprintf("%06X", c.State.colorNumber()),
 		"summary": title, "title": title,

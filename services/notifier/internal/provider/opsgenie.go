@@ -36,7 +36,7 @@ func (o *opsgenie) Send(ctx context.Context, m Message) (Receipt, error) {
 	if m.Resolved {
 		q.URL = o.to.JoinPath(url.PathEscape(m.incident()), "close")
 		q.URL.RawQuery = "identifierType=alias"
-		q.JSON = object{"source": verbatim.line(m.Event.ReportingController, opsgenieSource), "note": m.text(maxEventText)}
+		q.JSON = object{"source": exact.line(m.Event.ReportingController, opsgenieSource), "note": m.text(maxEventText)}
 	}
 	_, err := o.ask(ctx, q) // what it answers is only that it will look
 	return Receipt{}, err
@@ -44,8 +44,8 @@ func (o *opsgenie) Send(ctx context.Context, m Message) (Receipt, error) {
 
 func opsgenieAlert(m Message) object {
 	alert := object{
-		"message": verbatim.line(m.Event.InvolvedObject.Kind+"/"+m.Event.InvolvedObject.Name, opsgenieMessage), "alias": m.incident(),
-		"description": m.text(opsgenieDescription), "details": opsgenieMap(m), "source": verbatim.line(m.Event.ReportingController, opsgenieSource),
+		"message": exact.line(m.Event.InvolvedObject.Kind+"/"+m.Event.InvolvedObject.Name, opsgenieMessage), "alias": m.incident(),
+		"description": m.text(opsgenieDescription), "details": opsgenieMap(m), "source": exact.line(m.Event.ReportingController, opsgenieSource),
 	}
 	if !m.failed() {
 		alert["alias"] = m.Key // each alone: there is nothing to close

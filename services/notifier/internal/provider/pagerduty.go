@@ -56,7 +56,7 @@ func (p *pagerduty) trigger(m Message) object {
 	payload := p.payload(m)
 	payload["severity"] = "error"
 	for name, value := range map[string]string{"component": m.Event.InvolvedObject.Name, "group": m.Event.InvolvedObject.Kind, "class": m.Event.Reason} {
-		payload[name] = verbatim.line(value, maxObject)
+		payload[name] = exact.line(value, maxObject)
 	}
 	return p.withLinks(m, object{"routing_key": p.key, "event_action": "trigger", "dedup_key": m.incident(), "payload": payload})
 }
@@ -67,7 +67,7 @@ func (p *pagerduty) change(m Message) object {
 
 func (p *pagerduty) payload(m Message) object {
 	return object{
-		"summary": m.summary(pagerdutySummary), "source": "Flux " + verbatim.line(m.Event.ReportingController, maxName),
+		"summary": m.summary(pagerdutySummary), "source": "Flux " + exact.line(m.Event.ReportingController, maxName),
 		"timestamp":      m.Event.Timestamp.UTC().Format(time.RFC3339),
 		"custom_details": object{"message": m.text(maxEventText), "metadata": metadataMap(m.Event)},
 	}
@@ -76,7 +76,7 @@ func (p *pagerduty) payload(m Message) object {
 func (p *pagerduty) withLinks(m Message, event object) object {
 	var links []any
 	for _, l := range m.Content.links() {
-		links = append(links, object{"href": l.URL, "text": verbatim.fit(l.Text, maxName)})
+		links = append(links, object{"href": l.URL, "text": exact.fit(l.Text, maxName)})
 	}
 	if len(links) > 0 {
 		event["links"] = links

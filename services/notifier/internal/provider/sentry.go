@@ -85,8 +85,8 @@ func (s *sentry) base(m Message) object {
 	e := m.Event
 	id, _, _ := m.ids()
 	event := object{
-		"event_id": id, "timestamp": e.Timestamp.UTC().Format(time.RFC3339), "platform": "other", "server_name": verbatim.line(e.ReportingController, sentryTag),
-		"transaction": verbatim.line(e.InvolvedObject.Kind+": "+e.InvolvedObject.Namespace+"/"+e.InvolvedObject.Name, sentryTag), "tags": sentryTags(m),
+		"event_id": id, "timestamp": e.Timestamp.UTC().Format(time.RFC3339), "platform": "other", "server_name": exact.line(e.ReportingController, sentryTag),
+		"transaction": exact.line(e.InvolvedObject.Kind+": "+e.InvolvedObject.Namespace+"/"+e.InvolvedObject.Name, sentryTag), "tags": sentryTags(m),
 	}
 	if s.environment != "" {
 		event["environment"] = s.environment
@@ -120,14 +120,14 @@ func sentryTags(m Message) map[string]string {
 	e := m.Event
 	tags := map[string]string{}
 	for _, f := range metadataOf(e) {
-		tags[notInTag.ReplaceAllString(f.Name, "_")] = verbatim.fit(f.Value, sentryTag)
+		tags[notInTag.ReplaceAllString(f.Name, "_")] = exact.fit(f.Value, sentryTag)
 	}
 	for name, value := range map[string]string{
 		"kind": e.InvolvedObject.Kind, "namespace": e.InvolvedObject.Namespace, "name": e.InvolvedObject.Name,
 	} {
-		tags["flux_involved_object_"+name] = verbatim.line(value, sentryTag)
+		tags["flux_involved_object_"+name] = exact.line(value, sentryTag)
 	}
-	tags["flux_reporting_controller"] = verbatim.line(e.ReportingController, sentryTag)
-	tags["flux_reason"] = verbatim.line(e.Reason, sentryTag)
+	tags["flux_reporting_controller"] = exact.line(e.ReportingController, sentryTag)
+	tags["flux_reason"] = exact.line(e.Reason, sentryTag)
 	return tags
 }

@@ -174,14 +174,23 @@ func bigMessage() Message {
 
 // kit is what the tests that each type must pass need to know of it.
 type kit struct {
-	settings Settings // but for the address
-	path     string   // of the address
-	inSpec   bool     // the address is in spec.address, otherwise in the Secret
-	check    accept
-	edits    bool
-	machine  bool                          // told by Event, not by Content
-	inert    []string                      // of what pings elsewhere, what does nothing where this type puts it
-	adjust   func(s Sender, base *url.URL) // leads a sender with a fixed address to the test's
+	settings  Settings // but for the address
+	path      string   // of the address
+	user      string   // of the address
+	inSpec    bool     // the address is in spec.address, otherwise in the Secret
+	check     accept
+	edits     bool
+	machine   bool                          // told by Event, not by Content
+	inert     []string                      // of what pings elsewhere, what does nothing where this type puts it
+	connector bool                          // an old connector of Teams
+	adjust    func(s Sender, base *url.URL) // leads a sender with a fixed address to the test's
+}
+
+func (k kit) address(base string) string {
+	if k.user != "" {
+		base = strings.Replace(base, "://", "://"+k.user+"@", 1)
+	}
+	return base + k.path
 }
 
 func (k kit) sender(t *testing.T, base string) (Sender, Traits) {
@@ -192,7 +201,7 @@ func (k kit) sender(t *testing.T, base string) (Sender, Traits) {
 	for name, value := range k.settings.Secret {
 		s.Secret[name] = value
 	}
-	if address := base + k.path; k.inSpec {
+	if address := k.address(base); k.inSpec {
 		s.Spec.Address = address
 	} else if k.adjust == nil {
 		s.Secret["address"] = []byte(address + "\n")
@@ -200,6 +209,9 @@ func (k kit) sender(t *testing.T, base string) (Sender, Traits) {
 	made, traits, err := New(s)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if k.connector {
+		made.(*msteams).connector = true
 	}
 	if k.adjust != nil {
 		to, err := url.Parse(base)
@@ -438,7 +450,7 @@ func (k kit) private(t *testing.T) {
 	}
 	s := serve(t, k.check)
 	settings := k.settings
-	settings.Spec.Address = s.URL + k.path
+	settings.Spec.Address = k.address(s.URL)
 	sender, _, err := New(settings)
 	if err != nil {
 		t.Fatal(err)
