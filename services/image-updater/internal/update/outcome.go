@@ -93,7 +93,14 @@ func markReady(auto *automationv1.ImageUpdateAutomation, result *outcome) string
 		return result.rest.Error()
 	}
 	if len(result.problems) == 0 {
-		kube.MarkReady(&auto.Status.Conditions, auto.Generation, meta.SucceededReason, strings.TrimSuffix("repository up-to-date\n"+skipped(result), "\n"))
+		message := "repository up-to-date"
+		if n := len(result.held); n > 0 {
+			message += fmt.Sprintf(", %d held (see condition %s)", n, heldCondition)
+		}
+		if text := skipped(result); text != "" {
+			message += "\n" + text
+		}
+		kube.MarkReady(&auto.Status.Conditions, auto.Generation, meta.SucceededReason, message)
 		return ""
 	}
 	lines := make([]string, 0, maxTold)

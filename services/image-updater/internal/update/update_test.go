@@ -106,8 +106,8 @@ func TestNeverDowngradesUnasked(t *testing.T) {
 	if !w.runs("2.0.0") {
 		t.Fatal("downgraded")
 	}
-	if c := w.condition(meta.ReadyCondition); c.Status != metav1.ConditionTrue {
-		t.Errorf("Ready is %+v; a hold is no failure", c)
+	if c := w.condition(meta.ReadyCondition); c.Status != metav1.ConditionTrue || c.Message != "repository up-to-date, 1 held (see condition Held)" {
+		t.Errorf("Ready is %+v; a hold is no failure, and told where people look", c)
 	}
 	// A person who asks for older versions gets them.
 	p := &imagev1.ImagePolicy{}
