@@ -41,7 +41,7 @@ func (b *bench) scans(ctx context.Context) ([]string, error) {
 	if err != nil || b.options.latency == 0 {
 		return lines, err
 	}
-	if err := scanner.Process.Stop(10 * time.Second); err != nil {
+	if err := b.End(scanner); err != nil {
 		return lines, err
 	}
 	far, _, err := b.firstScan(ctx, b.images("far"), b.options.latency)

@@ -60,7 +60,7 @@ func (b *bench) startSluice(ctx context.Context) error {
 	unlimited := []string{"--registry-rps", "0"}
 	sluice, err := localrun.New(localrun.Options{
 		BinDir: b.BinDir(), Dir: dir, Kubeconfig: b.Plane.Kubeconfig(), Images: true, Redis: b.options.redis, ServiceFlags: map[string][]string{
-			"registry-scanner": append(unlimited, "--concurrency", fmt.Sprint(b.options.concurrency)), "image-updater": unlimited,
+			"registry-scanner": append(unlimited, "--pprof", "--concurrency", fmt.Sprint(b.options.concurrency)), "image-updater": unlimited,
 		},
 	})
 	if err != nil {
@@ -131,14 +131,25 @@ func (b *bench) see(ctx context.Context, list client.ObjectList, ok func(client.
 	return nil
 }
 
-// costs says how much processor time and memory went into something, each process at its worst moment.
+// costs says what something took: processor time and memory of each process at its worst moment, and what it did.
 func costs(u *gauge.Usage) string {
-	text := "  processor seconds and MiB at most:"
-	for _, name := range slices.Sorted(maps.Keys(u.CPU)) {
-		text += fmt.Sprintf(" %s %.1f, %d;", name, u.CPU[name], u.Peak[name]>>20)
-	}
-	for _, name := range slices.Sorted(maps.Keys(u.Beside)) {
-		text += fmt.Sprintf(" %s %.1f;", name, u.Beside[name])
+	return listed("  processor seconds:", u.CPU, "%.1f") + listed(", and beside:", u.Beside, "%.1f") +
+		listed("\n  MiB at most:", mebibytes(u.Peak), "%.0f") + listed("\n  runs:", u.Runs, "%.0f") + listed("; messages stored:", u.Stored, "%.0f")
+}
+
+func listed(text string, values map[string]float64, format string) string {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if values[name] > 0 {
+			text += fmt.Sprintf(" %s "+format, name, values[name])
+		}
 	}
 	return text
+}
+
+func mebibytes(bytes map[string]int64) map[string]float64 {
+	out := map[string]float64{}
+	for name, n := range bytes {
+		out[name] = float64(n) / (1 << 20)
+	}
+	return out
 }

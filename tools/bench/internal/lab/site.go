@@ -190,6 +190,13 @@ func (s *Site) Measure(r *localrun.Replica) {
 	s.Meter.Metrics[r.Service] = r.MetricsURL()
 }
 
+// End stops a replica, which is measured no more.
+func (s *Site) End(r *localrun.Replica) error {
+	delete(s.Meter.Processes, r.Service)
+	delete(s.Meter.Metrics, r.Service)
+	return r.Process.Stop(10 * time.Second)
+}
+
 // connectBus connects only to look at how much the bus stores.
 func (s *Site) connectBus() (jetstream.JetStream, error) {
 	var err error
