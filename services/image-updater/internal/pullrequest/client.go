@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/sluice-cd/sluice/libs/plain"
 )
 
 // Config says which repository of which host, and how to get in.
@@ -137,7 +139,7 @@ func (c *Client) Close(ctx context.Context, id int64) error {
 
 // Comment writes Markdown under an open request.
 func (c *Client) Comment(ctx context.Context, id int64, text string) error {
-	text = commandLine.ReplaceAllString(printable(text, true), `$1\/`)
+	text = commandLine.ReplaceAllString(plain.Text(text, true), `$1\/`)
 	return c.act(ctx, id, "comment on pull request %d: %w", func(ctx context.Context, r Request) error {
 		return c.driver.comment(ctx, r, text)
 	})
@@ -173,12 +175,12 @@ func (c *Client) finish(d Draft) (Draft, error) {
 	if d.Head == d.Base {
 		return d, fmt.Errorf("%w: head and base are both %s", ErrInvalid, d.Head)
 	}
-	if d.Title = clip(d.Title, maxTitle); d.Title == "" {
+	if d.Title = plain.Line(d.Title, maxTitle); d.Title == "" {
 		return d, fmt.Errorf("%w: empty title", ErrInvalid)
 	}
 	for _, name := range append(append([]string{}, d.Labels...), d.Reviewers...) {
-		if name == "" || len(name) > 100 || clip(name, 100) != name || strings.Contains(name, ",") {
-			return d, fmt.Errorf("%w: %q cannot be a label or reviewer", ErrInvalid, clip(name, 100))
+		if name == "" || len(name) > 100 || plain.Line(name, 100) != name || strings.Contains(name, ",") {
+			return d, fmt.Errorf("%w: %q cannot be a label or reviewer", ErrInvalid, plain.Line(name, 100))
 		}
 	}
 	d.Body = body(d, c.driver.maxBody())

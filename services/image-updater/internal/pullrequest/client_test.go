@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sluice-cd/sluice/libs/plain"
 )
 
 func client(t *testing.T, c Config) *Client {
@@ -306,8 +308,8 @@ func FuzzTexts(f *testing.F) {
 				t.Errorf("a command: %q", line)
 			}
 		}
-		if strings.ContainsAny(clip(title, maxTitle), "\r\n\x00") {
-			t.Errorf("title %q", clip(title, maxTitle))
+		if strings.ContainsAny(plain.Line(title, maxTitle), "\r\n\x00") {
+			t.Errorf("title %q", plain.Line(title, maxTitle))
 		}
 	})
 }

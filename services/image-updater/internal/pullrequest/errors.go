@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sluice-cd/sluice/libs/plain"
 )
 
 // Kinds of errors, for errors.Is.
@@ -48,7 +50,7 @@ const (
 
 // failure turns an answer that is no success into an error.
 func failure(answer *http.Response, body []byte, now time.Time) error {
-	message := clip(string(body), 300)
+	message := plain.Line(string(body), 300)
 	switch code := answer.StatusCode; {
 	case limited(answer, message):
 		return &RateLimitError{Until: limitEnd(answer.Header, now)}

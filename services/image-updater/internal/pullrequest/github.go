@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/sluice-cd/sluice/libs/plain"
 )
 
 type github struct {
@@ -139,7 +141,7 @@ func (g *github) autoMerge(ctx context.Context, r Request) error {
 	if len(out.Errors) == 0 {
 		return nil
 	}
-	message := clip(out.Errors[0].Message, 200)
+	message := plain.Line(out.Errors[0].Message, 200)
 	if strings.Contains(message, "clean status") {
 		return g.call(ctx, "PUT", g.path("pulls", r.ID, "merge"), nil, map[string]any{"sha": r.Commit}, nil)
 	}

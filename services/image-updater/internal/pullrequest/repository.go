@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"github.com/sluice-cd/sluice/libs/plain"
 )
 
 // repository is where a repository is on its host.
@@ -36,12 +38,12 @@ func parseRepository(c Config) (repository, error) {
 	case "ssh":
 		r.scheme, r.host = "https", u.Hostname() // the port is that of SSH
 	default:
-		return repository{}, fmt.Errorf("%w: repository is reached by %q; it must be https or ssh", ErrInvalid, clip(u.Scheme, 20))
+		return repository{}, fmt.Errorf("%w: repository is reached by %q; it must be https or ssh", ErrInvalid, plain.Line(u.Scheme, 20))
 	}
 	r.path = strings.Split(strings.TrimSuffix(strings.Trim(u.Path, "/"), ".git"), "/")
 	for _, part := range r.path {
 		if !pathSegment.MatchString(part) || part == "." || part == ".." {
-			return repository{}, fmt.Errorf("%w: path of the repository has the part %q", ErrInvalid, clip(part, 50))
+			return repository{}, fmt.Errorf("%w: path of the repository has the part %q", ErrInvalid, plain.Line(part, 50))
 		}
 	}
 	return r, checkShape(c.Kind, r)
@@ -58,7 +60,7 @@ func checkShape(kind Kind, r repository) error {
 			return nil
 		}
 	default:
-		return fmt.Errorf("%w: no kind of git host is called %q", ErrInvalid, clip(string(kind), 50))
+		return fmt.Errorf("%w: no kind of git host is called %q", ErrInvalid, plain.Line(string(kind), 50))
 	}
 	return fmt.Errorf("%w: address of the repository must end in owner/name", ErrInvalid)
 }
