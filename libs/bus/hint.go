@@ -52,14 +52,18 @@ func (c *Conn) HintConsumer(ctx context.Context, stage string, ackWait time.Dura
 }
 
 // FollowHints calls f with each batch of hints that is or will be in the stream and was stored at since or later, in order, with the time at
-// which it was stored, until ctx ends or the bus goes away. It keeps no place in the stream.
-func (c *Conn) FollowHints(ctx context.Context, since time.Time, f func(at time.Time, batch *hintsv1.Batch)) error {
+// which it was stored, until ctx ends or the bus goes away; and caughtUp whenever there are no more for the moment. It keeps no place in the
+// stream.
+func (c *Conn) FollowHints(ctx context.Context, since time.Time, caughtUp func(), f func(at time.Time, batch *hintsv1.Batch)) error {
 	cons, err := c.JS.OrderedConsumer(ctx, StreamHints, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since,
 	})
 	if err != nil {
 		c.Heal()
 		return fmt.Errorf("follow hints: %w", err)
+	}
+	if info, err := cons.Info(ctx); err == nil && info.NumPending == 0 {
+		caughtUp()
 	}
 	messages, err := cons.Messages()
 	if err != nil {
@@ -81,6 +85,9 @@ func (c *Conn) FollowHints(ctx context.Context, since time.Time, f func(at time.
 		}
 		if batch, err := ParseHints(msg.Data()); err == nil { // what cannot be read its consumers report
 			f(meta.Timestamp, batch)
+		}
+		if meta.NumPending == 0 {
+			caughtUp()
 		}
 	}
 }
