@@ -17,6 +17,8 @@ const (
 	StageScan   = "scan"   // registry-scanner: an ImageRepository's tags
 	StagePolicy = "policy" // image-updater: an ImagePolicy's chosen image
 	StageUpdate = "update" // image-updater: an ImageUpdateAutomation's commits
+
+	StageReceive = "receive" // webhook-receiver: a Receiver's address
 )
 
 // Source is what git-watcher knows of a GitRepository.

@@ -67,7 +67,7 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 	}
 	applications := stage.New(env.Stages, state.StageRender, h, stage.Options{
 		Slots: c.Concurrency, Backoff: handler.Backoff, Objects: env.Cluster.Kustomizations,
-		Facts: []string{bus.FactSourceRevised}, Map: h.Followers,
+		Facts: []string{bus.FactSourceRevised}, Map: h.Followers, Hints: env.Cluster.HintedKustomizations,
 	})
 	if err := env.Cluster.Watch(ctx, &kustomizev1.Kustomization{}, kube.KustomizationHandled, handler.Watched{Waker: applications, Handler: h}); err != nil {
 		return err
