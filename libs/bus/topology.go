@@ -16,6 +16,7 @@ type Topology struct {
 	FactsMaxAge      time.Duration // how long facts are kept; 0 means 7 days
 	FactsMaxBytes    int64         // cap of the facts stream in bytes; 0 means 256 MiB
 	ArtifactMaxBytes int64         // cap of each store of artifacts in bytes, once for small ones and once for large ones; 0 means none
+	OutboxMaxBytes   int64         // cap of the outbox in bytes, and four times that of dead letters; 0 means 512 MiB
 }
 
 func (t Topology) withDefaults() Topology {
@@ -31,6 +32,9 @@ func (t Topology) withDefaults() Topology {
 	if t.ArtifactMaxBytes == 0 {
 		t.ArtifactMaxBytes = -1
 	}
+	if t.OutboxMaxBytes == 0 {
+		t.OutboxMaxBytes = 512 << 20
+	}
 	return t
 }
 
@@ -38,6 +42,7 @@ func (t Topology) withDefaults() Topology {
 func streams() []string {
 	return []string{
 		StreamWork, StreamFacts, streamState, streamOf(BucketArtifacts), streamOf(BucketSets), smallStream(BucketArtifacts), smallStream(BucketSets),
+		StreamOutbox, StreamDead,
 	}
 }
 
@@ -106,6 +111,9 @@ func (c *Conn) declare(ctx context.Context) (time.Time, error) {
 		Replicas:    t.Replicas,
 		AllowDirect: true,
 	}); err != nil {
+		return time.Time{}, err
+	}
+	if err := c.declareBoxes(ctx, t); err != nil {
 		return time.Time{}, err
 	}
 	return work.Created, c.declareBuckets(ctx, t)
