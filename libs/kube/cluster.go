@@ -14,6 +14,8 @@ import (
 	automationv1 "github.com/fluxcd/image-automation-controller/api/v1"
 	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	receiverv1 "github.com/fluxcd/notification-controller/api/v1"
+	notifyv1 "github.com/fluxcd/notification-controller/api/v1beta3"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -58,6 +60,8 @@ func Scheme() *runtime.Scheme {
 	utilruntime.Must(kustomizev1.AddToScheme(s))
 	utilruntime.Must(imagev1.AddToScheme(s))
 	utilruntime.Must(automationv1.AddToScheme(s))
+	utilruntime.Must(receiverv1.AddToScheme(s))
+	utilruntime.Must(notifyv1.AddToScheme(s))
 	return s
 }
 
