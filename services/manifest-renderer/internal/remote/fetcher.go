@@ -21,7 +21,7 @@ import (
 
 	"github.com/sluice-cd/sluice/libs/git"
 	"github.com/sluice-cd/sluice/libs/tempdir"
-	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/guard"
+	"github.com/sluice-cd/sluice/libs/guard"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/render"
 )
 

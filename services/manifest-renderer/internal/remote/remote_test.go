@@ -18,7 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/libs/gittest"
-	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/guard"
+	"github.com/sluice-cd/sluice/libs/guard"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/render"
 )
 
