@@ -62,3 +62,18 @@ func (c *Conn) FactsAfter(ctx context.Context, at FactsPlace, since time.Time, m
 	}
 	return out, at, nil
 }
+
+// LastFact is the sequence of the last fact that was stored.
+func (c *Conn) LastFact(ctx context.Context) (uint64, error) {
+	ctx, cancel := oneRequest(ctx)
+	defer cancel()
+	stream, err := c.openStream(ctx, StreamFacts)
+	if err != nil {
+		return 0, err
+	}
+	info, err := stream.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("look at stream of facts: %w", err)
+	}
+	return info.State.LastSeq, nil
+}

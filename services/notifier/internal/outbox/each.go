@@ -23,8 +23,7 @@ func (p *planner) each(entries []*Entry) {
 			continue
 		case blocked[name]:
 			continue
-		case t.After.After(p.Now):
-			p.again(t.After.Sub(p.Now))
+		case p.blocked(t.After):
 			blocked[name] = true
 			continue
 		case e.Change.Failed() && !p.due(e, t):
@@ -119,8 +118,7 @@ func (p *planner) comments(entries []*Entry) {
 		last := list[len(list)-1]
 		t := p.toldOf(last)
 		switch {
-		case t.After.After(p.Now):
-			p.again(t.After.Sub(p.Now))
+		case p.blocked(t.After):
 		case last.Change.Failed() && !p.due(last, t):
 		default:
 			p.single(last, t, list[:len(list)-1]...)

@@ -53,8 +53,7 @@ func (p *planner) group(id string, entries []*Entry) {
 	if len(entries) == 0 {
 		return
 	}
-	if g.After.After(p.Now) {
-		p.again(g.After.Sub(p.Now))
+	if p.blocked(g.After) {
 		return
 	}
 	r := p.rows(id, g, entries)

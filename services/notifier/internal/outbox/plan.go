@@ -38,6 +38,8 @@ type Plan struct {
 	Parcels []Parcel
 	Drop    []*Entry      // what need not be told any more
 	Next    time.Duration // when to look again; zero for when something comes
+	// Blocked is how many objects and groups wait because their last message could not be told.
+	Blocked int
 }
 
 // Parcel is one message and what it stands for.
@@ -55,6 +57,9 @@ type Parcel struct {
 	changes                     []content.Shown // what a group shows
 	fresh                       bool            // nothing was told of the group before
 }
+
+// Name is that of what has to be told in order: an object or a group of an alert.
+func (p *Parcel) Name() string { return p.Alert.Name + "/" + p.Object + p.GroupID }
 
 // Tries is how often the message could not be told before.
 func (p *Parcel) Tries() int { return p.tries }
@@ -104,6 +109,17 @@ func (p *planner) toldOf(e *Entry) Told {
 }
 
 func (p *planner) drop(entries ...*Entry) { p.plan.Drop = append(p.plan.Drop, entries...) }
+
+// blocked says whether what could not be told is not to be tried again yet.
+func (p *planner) blocked(until time.Time) bool {
+	left := until.Sub(p.Now)
+	if left <= 0 {
+		return false
+	}
+	p.again(left)
+	p.plan.Blocked++
+	return true
+}
 
 // again asks for a look after d.
 func (p *planner) again(d time.Duration) {

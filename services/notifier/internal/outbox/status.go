@@ -28,8 +28,7 @@ func (p *planner) statuses(entries []*Entry) {
 		list := lists[at]
 		last := list[len(list)-1]
 		t := p.toldOf(last)
-		if t.After.After(p.Now) {
-			p.again(t.After.Sub(p.Now))
+		if !blocked[at.object] && p.blocked(t.After) {
 			blocked[at.object] = true
 		}
 		if !blocked[at.object] {
