@@ -118,6 +118,8 @@ type job struct {
 	// ignore are the compiled rules of the spec, and exprs its expressions.
 	ignore []apply.IgnoreRule
 	exprs  health.Expressions
+	// awaitsHealth says that the application is not healthy yet, and is asked to be.
+	awaitsHealth bool
 }
 
 // Run brings the cluster to the rendered set of one Kustomization.
