@@ -28,7 +28,7 @@ type client struct {
 	timeout time.Duration
 	guard   guard.Guard
 	hidden  hidden
-	proxied func(*http.Request) bool
+	trusts  func(*http.Request) bool // the request goes to the environment's proxy
 }
 
 // query is one request to a service.
@@ -50,17 +50,22 @@ type answer struct {
 
 // newClient asks as s says, and hides secrets, beside those of s, in all its errors.
 func newClient(s Settings, secrets ...string) *client {
+	return newClientBehind(http.ProxyFromEnvironment, s, secrets)
+}
+
+// newClientBehind uses the proxy of the process's environment where s names none.
+func newClientBehind(environment func(*http.Request) (*url.URL, error), s Settings, secrets []string) *client {
 	c := &client{timeout: defaultTimeout, guard: guard.Guard{AllowLocal: s.AllowPrivate, NoPrivate: !s.AllowPrivate}, hidden: hide(s, secrets)}
 	if s.Spec.Timeout != nil && s.Spec.Timeout.Duration > 0 {
 		c.timeout = s.Spec.Timeout.Duration
 	}
-	proxy := http.ProxyFromEnvironment
+	proxy := environment
+	c.trusts = func(r *http.Request) bool {
+		to, err := environment(r)
+		return s.Proxy == nil && err == nil && to != nil
+	}
 	if s.Proxy != nil {
 		proxy = http.ProxyURL(s.Proxy)
-	}
-	c.proxied = func(r *http.Request) bool {
-		to, err := proxy(r)
-		return s.Proxy == nil && err == nil && to != nil
 	}
 	c.http = &http.Client{CheckRedirect: checkRedirect, Transport: c.transport(s, proxy)}
 	return c
@@ -113,7 +118,7 @@ func (c *client) ask(ctx context.Context, q query) (answer, error) {
 	if err := c.guard.CheckURL(q.URL); err != nil {
 		return answer{}, &Refusal{Reason: c.hidden.clean(err.Error())}
 	}
-	if c.proxied(request) {
+	if c.trusts(request) {
 		request = request.WithContext(context.WithValue(within, trusted{}, true))
 	}
 	response, err := c.http.Do(request)
