@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -202,6 +203,11 @@ func withoutURL(err error) error {
 		return wrapped.Err
 	}
 	return err
+}
+
+// basic is the header of a name and a password.
+func basic(user, password string) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 }
 
 // bearer is the header of a bearer token.

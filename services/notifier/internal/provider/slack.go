@@ -112,7 +112,7 @@ func (c *slack) slackError(a answer, code string) error {
 	case "ratelimited", "rate_limited", "message_limit_exceeded":
 		return &Busy{After: a.wait(time.Now())}
 	case "internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org":
-		return fmt.Errorf("Slack answered: %s", c.hidden.clean(code)) //nolint:staticcheck // a name
+		return fmt.Errorf("%s answered: %s", c.hidden.host(c.to), c.hidden.clean(code))
 	}
 	return &Refusal{Status: a.Status, Reason: c.hidden.clean(code)}
 }

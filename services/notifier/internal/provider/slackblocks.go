@@ -115,7 +115,7 @@ func slackLinks(c Content) []any {
 var plainMarkdown = markup{
 	escape: func(r rune) string {
 		if strings.ContainsRune("\\`*_~[]|#!", r) {
-			return "\u200b" + string(r) + "\u200b"
+			return parted(r)
 		}
 		return slackEscape(r)
 	},
