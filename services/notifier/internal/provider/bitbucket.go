@@ -24,7 +24,7 @@ func newBitbucket(s Settings) (Sender, Traits, error) {
 		return nil, Traits{}, err
 	}
 	f, err := newForge(s, githost.Bitbucket, by)
-	return &statuses{host: bitbucketStatuses{f}, nameLimit: bitbucketText, textLimit: bitbucketText}, statusTraits, err
+	return &statuses{host: bitbucketStatuses{f}, nameLimit: bitbucketText, textLimit: bitbucketText}, f.paced(statusTraits), err
 }
 
 // bitbucketAuthority takes user:password, as Flux wants the token, or an access token alone.

@@ -237,3 +237,21 @@ func at(s Settings, address string) Settings {
 	s.Spec.Address = address
 	return s
 }
+
+// Services with published limits are spared; servers of one's own are not slowed down.
+func TestPace(t *testing.T) {
+	for address, test := range map[string]struct {
+		kind  string
+		every time.Duration
+	}{
+		"https://github.com/o/r": {notifyv1.GitHubProvider, 400 * time.Millisecond}, "git@github.com:o/r2": {notifyv1.GitHubPullRequestCommentProvider, 7200 * time.Millisecond},
+		"https://github.com/o/r3": {notifyv1.GitHubDispatchProvider, 400 * time.Millisecond}, "https://github.example.com/o/r": {notifyv1.GitHubProvider, 0},
+		"https://gitlab.com/o/r": {notifyv1.GitLabProvider, 0}, "https://gitlab.com/o/r2": {notifyv1.GitLabMergeRequestCommentProvider, 200 * time.Millisecond},
+		"https://bitbucket.org/o/r": {notifyv1.BitbucketProvider, 7200 * time.Millisecond}, "https://gitea.example.com/o/r": {notifyv1.GiteaProvider, 0},
+	} {
+		_, traits, err := New(at(settings(test.kind, "", "token", "a:b"), address))
+		if err != nil || traits.Every != test.every || traits.Every > 0 && traits.Burst < 1 {
+			t.Errorf("%s %s: %+v %v", test.kind, address, traits, err)
+		}
+	}
+}
