@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"time"
@@ -90,20 +89,4 @@ func checkSize(found map[render.Address]render.Remote) error {
 		}
 	}
 	return nil
-}
-
-// expire removes unused mirrors now and then.
-func (f *Fetcher) expire(ctx context.Context) {
-	each := time.NewTicker(unusedMirror / 4)
-	defer each.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-each.C:
-			if err := f.mirrors.Expire(ctx, unusedMirror); err != nil && ctx.Err() == nil {
-				f.options.Log.Warn("cannot remove unused repositories of remote bases", "err", err)
-			}
-		}
-	}
 }
