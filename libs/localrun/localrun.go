@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -114,17 +115,29 @@ func Start(ctx context.Context, o Options) (*Installation, error) {
 		i.Stop()
 		return nil, err
 	}
-	for _, service := range i.Services() {
-		if _, err := i.StartReplica(service); err != nil {
-			i.Stop()
-			return nil, err
-		}
-	}
-	if err := i.WaitReady(ctx); err != nil {
+	if err := i.startServices(ctx); err != nil {
 		i.Stop()
 		return nil, err
 	}
 	return i, nil
+}
+
+// startServices starts one replica of each service, and returns when all take work; an error when one ended.
+func (i *Installation) startServices(ctx context.Context) error {
+	var started []*Replica
+	for _, service := range i.Services() {
+		r, err := i.StartReplica(service)
+		if err != nil {
+			return err
+		}
+		started = append(started, r)
+	}
+	for _, r := range started {
+		if err := r.WaitReady(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Services are those that the installation has.
@@ -349,11 +362,17 @@ func (i *Installation) Stop() {
 	}
 }
 
+// freePort finds a port that nobody listens on. It is below those that connections are made from: one of these could take it before the
+// server does that it is for.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+	const first, ports, tries = 20_000, 12_000, 100
+	var err error
+	for range tries {
+		port := first + rand.IntN(ports)
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, fmt.Errorf("find a free port: %w", err)
 }
