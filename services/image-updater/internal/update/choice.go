@@ -105,6 +105,17 @@ func (c *choices) digest() string {
 	return hex.EncodeToString(sum.Sum(nil)[:16])
 }
 
+// latest is when the latest choice was made.
+func (c *choices) latest() time.Time {
+	var at time.Time
+	for _, one := range c.taken {
+		if one.chosen.At.After(at) {
+			at = one.chosen.At
+		}
+	}
+	return at
+}
+
 // observed is what the status says of the policies; those that have chosen nothing just now keep what they had.
 func (c *choices) observed(before automationv1.ObservedPolicies) automationv1.ObservedPolicies {
 	all := automationv1.ObservedPolicies{}
