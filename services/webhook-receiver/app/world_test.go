@@ -85,15 +85,29 @@ type world struct {
 	config  Config
 	addr    string
 
-	mu    sync.Mutex
+	heard *heard
+}
+
+// heard are the hints that were stored so far.
+type heard struct {
+	sync.Mutex
 	hints []*hintsv1.Hint
 }
 
-type option func(*Config, *service.Deps)
+// in is the world within a subtest.
+func (w *world) in(t *testing.T) *world {
+	sub := *w
+	sub.T = t
+	return &sub
+}
+
+type option func(*Config, *serviceDeps)
+
+type serviceDeps = service.Deps
 
 func newWorld(t *testing.T, options ...option) *world {
 	t.Helper()
-	w := &world{T: t, ns: "test-" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")), config: DefaultConfig()}
+	w := &world{T: t, ns: "test-" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")), config: DefaultConfig(), heard: &heard{}}
 	w.server = bustest.Start(t)
 	w.bus = w.server.Connect()
 	w.cluster = w.connect()
@@ -120,9 +134,9 @@ func (w *world) followHints() {
 		for ctx.Err() == nil {
 			_ = conn.FollowHints(ctx, since, func() {}, func(at time.Time, batch *hintsv1.Batch) {
 				since = at.Add(time.Nanosecond)
-				w.mu.Lock()
-				defer w.mu.Unlock()
-				w.hints = append(w.hints, batch.GetHints()...)
+				w.heard.Lock()
+				defer w.heard.Unlock()
+				w.heard.hints = append(w.heard.hints, batch.GetHints()...)
 			})
 		}
 	}()
@@ -288,15 +302,27 @@ func (w *world) taken() []*hintsv1.Hint {
 		total += len(batch.GetHints())
 	}
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		w.mu.Lock()
-		hints := w.hints
-		w.mu.Unlock()
+		w.heard.Lock()
+		hints := w.heard.hints
+		w.heard.Unlock()
 		if len(hints) >= total {
 			return hints
 		}
 		if time.Now().After(end) {
 			w.Fatalf("%d hints came of %d", len(hints), total)
 		}
+	}
+}
+
+// wantHints wants a number of hints in all, of which the last names some objects.
+func (w *world) wantHints(count int, last string) {
+	w.Helper()
+	hints := w.taken()
+	if len(hints) != count {
+		w.Fatalf("%d hints, want %d", len(hints), count)
+	}
+	if got := objects(hints[count-1]); got != last {
+		w.Fatalf("the last hint names %q, want %q", got, last)
 	}
 }
 
