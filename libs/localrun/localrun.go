@@ -21,10 +21,11 @@ import (
 	"github.com/sluice-cd/sluice/libs/seal"
 )
 
-// Services are the programs of an installation, ImageServices those of one that follows images.
+// Services are the programs of an installation, ImageServices those of one that follows images, HookServices those of one that hosts call.
 var (
 	Services      = []string{"git-watcher", "manifest-renderer", "applier"}
 	ImageServices = []string{"registry-scanner", "image-updater"}
+	HookServices  = []string{"webhook-receiver"}
 )
 
 // Bus is the program of the bus.
@@ -49,6 +50,8 @@ type Options struct {
 	Images bool
 	// Redis is the program of a Redis or Valkey server that is that cache; empty for the one of the command line, in memory.
 	Redis string
+	// Hooks runs the service that hosts call, too.
+	Hooks bool
 	// SyncInterval of the bus, as --sync-interval; 0 syncs every write.
 	SyncInterval time.Duration
 }
@@ -71,6 +74,7 @@ type Replica struct {
 	*process.Process
 	Service string
 	metrics string
+	hooks   string // where hosts call it; empty for a service that nobody calls
 }
 
 // New prepares an installation; nothing runs yet.
@@ -142,10 +146,14 @@ func (i *Installation) startServices(ctx context.Context) error {
 
 // Services are those that the installation has.
 func (i *Installation) Services() []string {
+	all := slices.Clone(Services)
 	if i.options.Images {
-		return slices.Concat(Services, ImageServices)
+		all = append(all, ImageServices...)
 	}
-	return Services
+	if i.options.Hooks {
+		all = append(all, HookServices...)
+	}
+	return all
 }
 
 // NATSURL is the address of the bus.
@@ -256,6 +264,13 @@ func (i *Installation) StartReplica(service string) (*Replica, error) {
 	name := fmt.Sprintf("%s-%d", service, i.count[service])
 	i.mu.Unlock()
 	r := &Replica{Service: service, metrics: fmt.Sprintf("127.0.0.1:%d", metrics)}
+	if slices.Contains(HookServices, service) {
+		port, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		r.hooks = fmt.Sprintf("127.0.0.1:%d", port)
+	}
 	r.Process, err = process.Start(process.Options{Name: name, Dir: i.options.Dir, Command: i.command(r, name), Output: i.output(name)})
 	if err != nil {
 		return nil, err
@@ -279,6 +294,8 @@ func (i *Installation) command(r *Replica, name string) []string {
 	case "registry-scanner":
 		command = append(command, "--redis-addr", i.cacheAddr(), "--redis-password-file", filepath.Join(o.Dir, "cache.password"),
 			"--cache-key-file", filepath.Join(o.Dir, "cache.key"))
+	case "webhook-receiver":
+		command = append(command, "--webhook-addr", r.hooks)
 	default:
 		command = append(command, "--seal-key-file", filepath.Join(o.Dir, "seal.key"))
 	}
@@ -343,6 +360,9 @@ func (r *Replica) WaitReady(ctx context.Context) error {
 		}
 	}
 }
+
+// HooksURL is where hosts call a replica of webhook-receiver, without a path.
+func (r *Replica) HooksURL() string { return "http://" + r.hooks }
 
 // MetricsURL is where the replica's metrics are.
 func (r *Replica) MetricsURL() string { return "http://" + r.metrics + "/metrics" }
