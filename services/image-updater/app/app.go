@@ -94,7 +94,7 @@ func newStages(ctx context.Context, env *service.Env, c Config, cache *imagecach
 		return nil, err
 	}
 	updates, err := update.New(ctx, update.Config{
-		Env: env, Events: events, Cache: cache, Registries: registries, Access: access, Slots: c.Updates, Quiet: c.Quiet, MaxWait: c.MaxWait,
+		Env: env, Events: events, Cache: cache, Registries: registries, Access: access, Slots: c.Updates, Quiet: c.Quiet, MaxWait: c.MaxWait, Images: c.Images,
 		Mirrors: mirrors, Git: &gitaccess.Reader{Secrets: env.Cluster, Mirrors: mirrors, Identity: issuer},
 	})
 	if err != nil {

@@ -113,6 +113,9 @@ func TestFailures(t *testing.T) {
 			if stalled := is(p, meta.StalledCondition) != ""; stalled != test.stalled {
 				t.Errorf("stalled is %t, want %t", stalled, test.stalled)
 			}
+			if name != "missing" { // to wait is no news
+				w.warned(name, test.reason)
+			}
 		})
 	}
 	// What accessFrom allows; and the image that nobody scanned is waited for, then chosen from.

@@ -31,6 +31,7 @@ type Config struct {
 	Cache      *imagecache.Cache
 	Registries *registry.Client
 	Access     *imageaccess.Resolver
+	Images     imageaccess.Rules // for what annotated workloads run
 	Mirrors    *git.Mirrors
 	Git        *access.Reader
 
@@ -53,7 +54,7 @@ func New(ctx context.Context, c Config) (*stage.Stage, error) {
 	u := &updater{Config: c, cluster: c.Env.Cluster, bus: c.Env.Bus}
 	s := stage.New(c.Env.Stages, state.StageUpdate, u, stage.Options{
 		Slots: c.Slots, Objects: u.objects, Backoff: backoff,
-		Facts: []string{bus.FactImageSelected, bus.FactSourceRevised}, Map: u.woken,
+		Facts: []string{bus.FactImageSelected, bus.FactSourceRevised}, Map: u.woken, Hints: u.hinted,
 	})
 	if err := u.cluster.Watch(ctx, &automationv1.ImageUpdateAutomation{}, handled, s); err != nil {
 		return nil, err

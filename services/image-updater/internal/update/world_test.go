@@ -307,6 +307,22 @@ func (w *world) condition(kind string) metav1.Condition {
 	return metav1.Condition{}
 }
 
+// told counts the Events about the automation with a reason.
+func (w *world) told(reason string) int {
+	w.Helper()
+	var list corev1.EventList
+	if err := w.client.List(w.Context(), &list, client.InNamespace(w.namespace)); err != nil {
+		w.Fatal(err)
+	}
+	n := 0
+	for _, e := range list.Items {
+		if e.InvolvedObject.Name == "auto" && e.Reason == reason {
+			n++
+		}
+	}
+	return n
+}
+
 // request asks for a run now and waits until it has ended.
 func (w *world) request() {
 	w.Helper()

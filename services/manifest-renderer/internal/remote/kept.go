@@ -107,3 +107,10 @@ func (f *Fetcher) expire(ctx context.Context) {
 		}
 	}
 }
+
+// shrink keeps the mirrors within bounds. A tree that is in memory needs no mirror; who comes for a mirror that went fetches all of it.
+func (f *Fetcher) shrink(ctx context.Context) {
+	if err := f.mirrors.Shrink(ctx, f.options.DiskBytes); err != nil && ctx.Err() == nil {
+		f.options.Log.Warn("cannot bound the repositories of remote bases on disk", "err", err)
+	}
+}

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,7 +29,7 @@ type client struct {
 	timeout time.Duration
 	guard   guard.Guard
 	hidden  hidden
-	trusts  func(*http.Request) bool // the request goes to the environment's proxy
+	proxied func(*http.Request) bool // the request goes to the environment's proxy
 }
 
 // newClient asks as s says, and hides secrets, beside those of s, in all its errors.
@@ -41,7 +44,7 @@ func newClientBehind(environment func(*http.Request) (*url.URL, error), s Settin
 		c.timeout = s.Spec.Timeout.Duration
 	}
 	proxy := environment
-	c.trusts = func(r *http.Request) bool {
+	c.proxied = func(r *http.Request) bool {
 		to, err := environment(r)
 		return s.Proxy == nil && err == nil && to != nil
 	}
@@ -90,6 +93,7 @@ func checkRedirect(to *http.Request, via []*http.Request) error {
 
 // ask sends q and judges the answer, which is given with a *Refusal and a *Busy too.
 func (c *client) ask(ctx context.Context, q query) (answer, error) {
+	c = c.knowing(q.Header)
 	within, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	request, err := q.request(within)
@@ -99,7 +103,7 @@ func (c *client) ask(ctx context.Context, q query) (answer, error) {
 	if err := c.guard.CheckURL(q.URL); err != nil {
 		return answer{}, &Refusal{Reason: c.hidden.clean(err.Error())}
 	}
-	if c.trusts(request) {
+	if c.proxied(request) {
 		request = request.WithContext(context.WithValue(within, trusted{}, true))
 	}
 	response, err := c.http.Do(request)
@@ -107,12 +111,29 @@ func (c *client) ask(ctx context.Context, q query) (answer, error) {
 		return answer{}, c.unreached(ctx, q.URL, err)
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	body, err := io.ReadAll(io.LimitReader(response.Body, cmp.Or(q.Most, maxAnswer)))
 	if err != nil {
 		return answer{}, c.unreached(ctx, q.URL, err)
 	}
 	a := answer{response.StatusCode, response.Header, body}
 	return a, c.judge(q.URL, a)
+}
+
+// knowing is a client that hides the credentials of a request too, which may have been issued a moment ago.
+func (c *client) knowing(header http.Header) *client {
+	words := c.hidden.all
+	for _, name := range []string{"Authorization", "Private-Token"} {
+		for _, value := range header[name] {
+			_, token, _ := strings.Cut(value, " ")
+			words = append(slices.Clip(words), value, token)
+		}
+	}
+	if len(words) == len(c.hidden.all) {
+		return c
+	}
+	known := *c
+	known.hidden = newHidden(words)
+	return &known
 }
 
 // read is ask, with the answer's JSON decoded into out.

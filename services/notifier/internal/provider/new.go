@@ -42,5 +42,27 @@ func types() map[string]constructor {
 		notifyv1.OpsgenieProvider:     newOpsgenie,
 		notifyv1.PagerDutyProvider:    newPagerDuty,
 		notifyv1.SentryProvider:       newSentry,
+
+		// Commit statuses.
+		notifyv1.AzureDevOpsProvider:     newAzureDevOps,
+		notifyv1.BitbucketProvider:       newBitbucket,
+		notifyv1.BitbucketServerProvider: newBitbucketServer,
+		notifyv1.GiteaProvider:           newGitea,
+		notifyv1.GitHubProvider:          newGitHub,
+		notifyv1.GitLabProvider:          newGitLab,
+
+		// Comments on requests.
+		notifyv1.GiteaPullRequestCommentProvider:   newGiteaComments,
+		notifyv1.GitHubPullRequestCommentProvider:  newGitHubComments,
+		notifyv1.GitLabMergeRequestCommentProvider: newGitLabComments,
+
+		// Machines.
+		notifyv1.AzureEventHubProvider:  newEventHub,
+		notifyv1.GenericHMACProvider:    newGenericHMAC,
+		notifyv1.GenericProvider:        newGeneric,
+		notifyv1.GitHubDispatchProvider: newGitHubDispatch,
+		notifyv1.GooglePubSubProvider:   newPubSub,
+		notifyv1.NATSProvider:           newNATS,
+		notifyv1.OTELProvider:           newOTEL,
 	}
 }

@@ -17,6 +17,7 @@ type query struct {
 	JSON   any         // what the body is made from, or
 	Body   []byte      // the body itself,
 	Type   string      // which has this content type
+	Most   int64       // bytes of the answer that are looked at; 0 for maxAnswer
 }
 
 // answer is what a service said.

@@ -124,7 +124,7 @@ func sampleMessage() Message {
 			InvolvedObject: corev1.ObjectReference{APIVersion: "kustomize.toolkit.fluxcd.io/v1", Kind: "Kustomization", Namespace: "apps", Name: "web", UID: "7d0cdc51"},
 			Severity:       eventv1.EventSeverityError, Timestamp: metav1.NewTime(time.Now().UTC().Truncate(time.Second)), Reason: "HealthCheckFailed",
 			Message: "Deployment/apps/web is not ready", ReportingController: "kustomize-controller", ReportingInstance: "kustomize-controller-0",
-			Metadata: map[string]string{"kustomize.toolkit.fluxcd.io/revision": "main@sha1:731f7eaddfb6af01cb2173e18f0f75b0ba780ef1", "summary": "shop in production", "env": "prod"},
+			Metadata: map[string]string{"kustomize.toolkit.fluxcd.io/revision": "main@sha1:731f7eaddfb6af01cb2173e18f0f75b0ba780ef1", "summary": "shop in production", "env": "prod", "change_request": "12"},
 		},
 		Content: Content{
 			State: Failed, Title: "Kustomization/apps/web failed", Text: "Deployment/apps/web is not ready\nimage cannot be pulled",
@@ -132,6 +132,11 @@ func sampleMessage() Message {
 			Rows:   []Row{{"Kustomization/apps/web", Failed, "not ready"}, {"Kustomization/apps/api", Progressing, ""}},
 			Links:  []Link{{"commit", "https://git.example.com/team/apps/commit/731f7eaddfb6af01cb2173e18f0f75b0ba780ef1"}},
 		},
+		Status: &CommitStatus{
+			State: Failed, Context: "kustomization/web/0e6e0d34", Description: "health check failed", Commit: "731f7eaddfb6af01cb2173e18f0f75b0ba780ef1",
+			TargetURL: "https://sluice.example.com/apps/web",
+		},
+		Alert: Alert{"flux-system", "all", "5d6f0d34-6ed8-4a4c-a6a6-0f0f0f0f0f0f"},
 	}
 }
 
@@ -156,7 +161,8 @@ func hostileMessage(size int) Message {
 	m.Content.RowsMore = 12345
 	m.Content.Links = []Link{{"bad", "javascript:alert('dropped')"}, {hostileText, "https://good.example/a(b)?c=\"d'&e=f<g>|h`*_i_"}, {"long", "https://long.example/" + strings.Repeat("x", 5000)}, {"user", "https://user:dropped@host.example/"}}
 	m.Event.Message, m.Event.Reason = text, hostileText
-	m.Event.Metadata = map[string]string{"hostile": text, hostileText: hostileText, "": "empty"}
+	m.Event.Metadata = map[string]string{"hostile": text, hostileText: hostileText, "": "empty", "change_request": "12"}
+	m.Status.Context, m.Status.Description, m.Status.TargetURL = text, text, "javascript:alert('dropped')"
 	m.Event.InvolvedObject.Name = hostileText
 	m.Event.ReportingController = text
 	return m
@@ -244,7 +250,7 @@ func (k kit) messages(t *testing.T) {
 	info.Content.State, info.Event.Severity = Succeeded, eventv1.EventSeverityInfo
 	resolved := info
 	resolved.Resolved = true
-	for name, m := range map[string]Message{"sample": sampleMessage(), "info": info, "resolved": resolved, "big": bigMessage(), "empty": {Key: key, Incident: incident, Event: sampleMessage().Event}} {
+	for name, m := range map[string]Message{"sample": sampleMessage(), "info": info, "resolved": resolved, "big": bigMessage(), "empty": {Key: key, Incident: incident, Event: sampleMessage().Event, Status: sampleMessage().Status}} {
 		receipt, err := sender.Send(t.Context(), m)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
