@@ -122,6 +122,7 @@ check-generated: # generating again would change nothing
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
 	$(MAKE) --no-print-directory generate-into DEST="$$dir"; \
 	diff -ru --exclude=doc.go "$$dir/proto/facts" proto/facts && \
+	diff -ru --exclude=doc.go "$$dir/proto/hints" proto/hints && \
 	diff -u "$$dir/proto/baseline.json" proto/baseline.json && \
 	diff -ru --exclude='*.go' --exclude=overlay --exclude=testdata "$$dir/deploy/crds" deploy/crds || \
 	{ echo "generated files are not up to date, run make generate"; exit 1; }

@@ -122,7 +122,8 @@ func (m *Mirrors) Expire(ctx context.Context, unused time.Duration) error {
 		}
 		info, err := entry.Info()
 		if err == nil && info.ModTime().Before(limit) {
-			errs = append(errs, m.expire(entry.Name(), limit))
+			_, err := m.expire(entry.Name(), limit)
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
@@ -144,19 +145,20 @@ func (m *Mirrors) Tidy(ctx context.Context, unused time.Duration) {
 	}
 }
 
-func (m *Mirrors) expire(key string, limit time.Time) error {
+// expire removes a mirror, unless it is in use or was used after limit.
+func (m *Mirrors) expire(key string, limit time.Time) (removed bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if known, ok := m.mirrors[key]; ok {
 		if known.users > 0 || known.used.After(limit) {
-			return nil
+			return false, nil
 		}
 		delete(m.mirrors, key)
 	}
 	if err := os.RemoveAll(filepath.Join(m.dir, key)); err != nil {
-		return fmt.Errorf("remove an unused mirror: %w", err)
+		return false, fmt.Errorf("remove an unused mirror: %w", err)
 	}
-	return nil
+	return true, nil
 }
 
 // server is what an earlier conversation learned of a mirror's server.

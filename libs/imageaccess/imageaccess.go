@@ -5,7 +5,6 @@ package imageaccess
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -18,6 +17,7 @@ import (
 
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/registry"
+	"github.com/sluice-cd/sluice/libs/secretdata"
 )
 
 // maxTokens bounds the cache of what clouds issued.
@@ -65,7 +65,7 @@ func (r *Resolver) Access(ctx context.Context, repo *imagev1.ImageRepository, im
 	var err error
 	if ref := repo.Spec.CertSecretRef; ref != nil {
 		if err := r.read(ctx, repo, ref.Name, func(data map[string][]byte) error {
-			access.TLS, access.TLSID, err = tlsFrom(data)
+			access.TLS, access.TLSID, err = secretdata.TLS(data)
 			return err
 		}); err != nil {
 			return access, err
@@ -73,7 +73,7 @@ func (r *Resolver) Access(ctx context.Context, repo *imagev1.ImageRepository, im
 	}
 	if ref := repo.Spec.ProxySecretRef; ref != nil {
 		if err := r.read(ctx, repo, ref.Name, func(data map[string][]byte) error {
-			access.Proxy, err = proxyFrom(data)
+			access.Proxy, err = secretdata.Proxy(data)
 			return err
 		}); err != nil {
 			return access, err
@@ -157,5 +157,3 @@ func classify(err error) error {
 	}
 	return err
 }
-
-var errNoTLS = errors.New("it has none of ca.crt, tls.crt and tls.key")

@@ -83,14 +83,12 @@ func TestWhatIsPutComesBack(t *testing.T) {
 		}
 		p := &imagecache.Partial{Names: []string{"1.0"}, Next: "/v2/?last=1.0", StartedAt: time.Now().UTC(), Pages: 1}
 		imagecachetest.Must(t, c.PutPartial(ctx, scope, p))
-		gotPart, err := c.Partial(ctx, scope)
-		imagecachetest.Must(t, err)
-		if diff := cmp.Diff(p, gotPart); diff != "" {
+		if diff := cmp.Diff(p, begin(t, c, want).Partial); diff != "" {
 			t.Error(diff)
 		}
 		imagecachetest.Must(t, c.DropPartial(ctx, scope))
-		if gotPart, err = c.Partial(ctx, scope); gotPart != nil || err != nil {
-			t.Errorf("a dropped part is there: %v, %v", gotPart, err)
+		if p := begin(t, c, want).Partial; p != nil {
+			t.Errorf("a dropped part is there: %v", p)
 		}
 	})
 }
@@ -244,25 +242,44 @@ func TestExclude(t *testing.T) {
 	}
 }
 
+// begin begins a scan, checks that it goes on from a listing, and lets go.
+func begin(t *testing.T, c *imagecache.Cache, want *imagecache.Listing) *imagecache.Lock {
+	t.Helper()
+	lock, err := c.Begin(t.Context(), scope)
+	imagecachetest.Must(t, err)
+	lock.Release(t.Context())
+	if diff := cmp.Diff(want, lock.Listing); diff != "" {
+		t.Error(diff)
+	}
+	return lock
+}
+
 func TestLock(t *testing.T) {
 	each(t, func(t *testing.T, o imagecache.Options) {
 		a, b, ctx := imagecachetest.Connect(t, o), imagecachetest.Connect(t, o), t.Context()
-		lock, err := a.TryLock(ctx, scope)
+		lock, err := a.Begin(ctx, scope)
 		if lock == nil || err != nil {
 			t.Fatalf("%v, %v", lock, err)
 		}
-		if again, err := b.TryLock(ctx, scope); again != nil || err != nil {
+		if again, err := b.Begin(ctx, scope); again != nil || err != nil {
 			t.Fatalf("taken twice: %v, %v", again, err)
 		}
 		imagecachetest.Must(t, lock.Extend(ctx))
+		former := *lock
 		lock.Release(ctx)
-		next, err := b.TryLock(ctx, scope)
+		next, err := b.Begin(ctx, scope)
 		if next == nil || err != nil {
 			t.Fatalf("%v, %v", next, err)
 		}
-		lock.Release(ctx) // no longer ours
-		if again, err := a.TryLock(ctx, scope); again != nil || err != nil {
+		former.Release(ctx) // no longer ours
+		if again, err := a.Begin(ctx, scope); again != nil || err != nil {
 			t.Errorf("a former holder released it: %v, %v", again, err)
+		}
+		imagecachetest.Must(t, a.PutPartial(ctx, scope, &imagecache.Partial{Names: []string{"1.0"}, StartedAt: time.Now()}))
+		made := listing("1.0")
+		imagecachetest.Must(t, next.Finish(ctx, made))
+		if after := begin(t, a, made); after.Partial != nil {
+			t.Errorf("a listing that is finished is gone on with: %+v", after.Partial)
 		}
 	})
 }
@@ -383,7 +400,7 @@ func works(t *testing.T, o imagecache.Options) {
 			t.Fatalf("%v, %v", got, err)
 		}
 		imagecachetest.Must(t, c.PutDigest(t.Context(), s, "1.0", imagecache.Digest{}))
-		lock, err := c.TryLock(t.Context(), s)
+		lock, err := c.Begin(t.Context(), s)
 		imagecachetest.Must(t, err)
 		lock.Release(t.Context())
 		if wait, err := c.NewBudget(imagecache.Rate{PerSecond: 10, Burst: 10}).Take(t.Context(), s.Image, "tags"); wait != 0 || err != nil {

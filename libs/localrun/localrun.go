@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluice-cd/sluice/libs/imagecache"
 	"github.com/sluice-cd/sluice/libs/process"
 	"github.com/sluice-cd/sluice/libs/seal"
 )
@@ -45,6 +46,8 @@ type Options struct {
 	BusDir, MirrorsDir string
 	// Images runs the services that follow images, too, and the cache that they share.
 	Images bool
+	// Redis is the program of a Redis or Valkey server that is that cache; empty for the one of the command line, in memory.
+	Redis string
 	// SyncInterval of the bus, as --sync-interval; 0 syncs every write.
 	SyncInterval time.Duration
 }
@@ -157,10 +160,11 @@ func (i *Installation) StartCache(ctx context.Context) error {
 	if !i.options.Images {
 		return nil
 	}
-	p, err := process.Start(process.Options{
-		Name: "cache", Dir: i.options.Dir, Output: i.output("cache"),
-		Command: []string{filepath.Join(i.options.BinDir, "sluice"), "cache-server", "--data-dir", i.options.Dir, "--addr", i.cacheAddr()},
-	})
+	command, err := i.cacheCommand()
+	if err != nil {
+		return err
+	}
+	p, err := process.Start(process.Options{Name: "cache", Dir: i.options.Dir, Output: i.output("cache"), Command: command})
 	if err != nil {
 		return err
 	}
@@ -168,6 +172,23 @@ func (i *Installation) StartCache(ctx context.Context) error {
 	i.cache = p
 	i.mu.Unlock()
 	return waitTCP(ctx, p, i.cacheAddr())
+}
+
+func (i *Installation) cacheCommand() ([]string, error) {
+	dir := i.options.Dir
+	if i.options.Redis == "" {
+		return []string{filepath.Join(i.options.BinDir, "sluice"), "cache-server", "--data-dir", dir, "--addr", i.cacheAddr()}, nil
+	}
+	_, password, err := imagecache.EnsureFiles(dir)
+	if err != nil {
+		return nil, err
+	}
+	settings := filepath.Join(dir, "cache.conf") // the password is for no list of processes
+	text := fmt.Sprintf("bind 127.0.0.1\nport %d\ndir %s\nsave \"\"\nappendonly no\nrequirepass %s\n", i.cachePort, dir, password)
+	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
+		return nil, fmt.Errorf("write settings of the cache: %w", err)
+	}
+	return []string{i.options.Redis, settings}, nil
 }
 
 func (i *Installation) cacheAddr() string { return fmt.Sprintf("127.0.0.1:%d", i.cachePort) }

@@ -65,9 +65,12 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 	if err := handler.IndexIncludes(ctx, env.Cluster); err != nil {
 		return err
 	}
+	if err := handler.IndexAddresses(ctx, env.Cluster); err != nil {
+		return err
+	}
 	repositories := stage.New(env.Stages, state.StageGit, watcher, stage.Options{
 		Slots: c.Concurrency, Objects: listFrom(env), Backoff: handler.Backoff,
-		Facts: []string{bus.FactSourceRevised}, Map: watcher.Includers,
+		Facts: []string{bus.FactSourceRevised}, Map: watcher.Includers, Hints: watcher.Hinted,
 	})
 	if err := env.Cluster.Watch(ctx, &sourcev1.GitRepository{}, handler.Handled, repositories); err != nil {
 		return err

@@ -64,6 +64,8 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 	f.DurationVar(&o.SyncInterval, "sync-interval", 0, "longest time between a write of the bus and its fsync; 0 syncs every write")
 	f.StringVar(&o.WatchLabelSelector, "watch-label-selector", "", "serve only custom resources with these labels")
 	f.BoolVar(&o.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "forbid references between namespaces")
+	f.IntVar(&o.Apply.WatchedClusters, "watched-clusters", o.Apply.WatchedClusters, "other clusters watched at once, those that the most Kustomizations name; in the others drift is found at the interval")
+	f.Int64Var(&o.Render.RemoteBasesDiskBytes, "remote-bases-disk-bytes", o.Render.RemoteBasesDiskBytes, "bytes of repositories of remote bases kept on disk, beside those that are being fetched")
 	f.StringVar(&o.Apply.DefaultServiceAccount, "default-service-account", "", "service account to impersonate where a Kustomization names none")
 	f.StringVar(&o.Render.SOPSAgeSecret, "sops-age-secret", "", "Secret (namespace/name) with age keys for Kustomizations whose spec.decryption names no Secret")
 	f.BoolVar(&o.Render.StrictSubstitution, "strict-substitution", false, "fail on variables without a value")
@@ -103,9 +105,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 	}
 	o.Render.SealKeyFile, o.Apply.SealKeyFile = key, key
 	server, err := embedded.Start(embedded.Options{
-		Dir: filepath.Join(o.DataDir, "bus"), SyncInterval: o.SyncInterval, Log: log,
-		// A server that hangs cannot be stopped either: whoever started this process starts it again, with what is on the disk.
-		Hangs: func(err error) { log.Error("ending, to be started again", "err", err); os.Exit(1) },
+		Dir: filepath.Join(o.DataDir, "bus"), SyncInterval: o.SyncInterval, Log: log, Hangs: embedded.StartAnew(log),
 	})
 	if err != nil {
 		return err
@@ -118,6 +118,9 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 	defer cache.Stop()
 	o.Scan.Redis, o.Update.Redis = opened, opened
 	o.Update.Rate, o.Update.TokenHosts, o.Update.Images = o.Scan.Rate, o.Scan.TokenHosts, o.Scan.Rules
+	if err := o.validate(); err != nil {
+		return err
+	}
 	env, closeEnv, err := connect(ctx, o, log, server)
 	if err != nil {
 		return ignoreEnd(ctx, err)
@@ -129,6 +132,16 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 		}
 	}
 	return ignoreEnd(ctx, runServices(ctx, o, env, out))
+}
+
+// validate says what is wrong with the settings of the services, by flag.
+func (o *Options) validate() error {
+	for _, service := range []interface{ Validate() error }{&o.Git, &o.Render, &o.Apply, &o.Scan, &o.Update} {
+		if err := service.Validate(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // shareIdentities lets objects of all kinds name service accounts, or of none.

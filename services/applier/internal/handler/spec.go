@@ -16,7 +16,7 @@ import (
 
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/services/applier/internal/apply"
-	"github.com/sluice-cd/sluice/services/applier/internal/expression"
+	"github.com/sluice-cd/sluice/libs/expression"
 	"github.com/sluice-cd/sluice/services/applier/internal/health"
 )
 

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/sluice-cd/sluice/libs/githost"
 )
 
 const azureVersion = "7.1"
@@ -17,24 +19,16 @@ type azure struct {
 	web     string
 }
 
-// newAzure understands org/project/_git/name, org/_git/name (whose project has
-// the same name) and v3/org/project/name, as SSH has it.
-func newAzure(t *transport, r repository) (driver, error) {
-	parts := slices.DeleteFunc(slices.Clone(r.path), func(s string) bool { return s == "_git" })
-	if parts[0] == "v3" && len(parts) == 4 {
-		parts = parts[1:]
+func newAzure(t *transport, r githost.Repository) (driver, error) {
+	project, name, err := r.Azure()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if slices.Contains(r.path, "_git") && len(parts) == 2 && !strings.HasSuffix(r.host, ".visualstudio.com") {
-		parts = append(parts, parts[1])
-	}
-	if len(parts) < 2 {
-		return nil, fmt.Errorf("%w: address of the repository must be like org/project/_git/name", ErrInvalid)
-	}
-	a := &azure{transport: t, name: parts[len(parts)-1]}
-	for _, p := range parts[:len(parts)-1] {
+	a := &azure{transport: t, name: name}
+	for _, p := range project {
 		a.project = append(a.project, p)
 	}
-	a.web = t.base.String() + path(a.project...) + path("_git", a.name, "pullrequest")
+	a.web = t.base.String() + githost.Path(a.project...) + githost.Path("_git", a.name, "pullrequest")
 	return a, nil
 }
 
@@ -62,7 +56,7 @@ func (a *azure) request(p azurePull) Request {
 
 func (a *azure) path(rest ...any) string {
 	segments := append(slices.Clone(a.project), "_apis", "git", "repositories", a.name, "pullrequests")
-	return path(append(segments, rest...)...)
+	return githost.Path(append(segments, rest...)...)
 }
 
 func (a *azure) query() url.Values { return url.Values{"api-version": {azureVersion}} }

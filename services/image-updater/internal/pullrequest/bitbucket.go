@@ -6,14 +6,16 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/sluice-cd/sluice/libs/githost"
 )
 
 type bitbucket struct {
 	*transport
-	repo repository
+	repo githost.Repository
 }
 
-func newBitbucket(t *transport, r repository) (driver, error) { return &bitbucket{t, r}, nil }
+func newBitbucket(t *transport, r githost.Repository) (driver, error) { return &bitbucket{t, r}, nil }
 
 type bitbucketUser struct {
 	UUID      string `json:"uuid,omitempty"`
@@ -57,7 +59,7 @@ func (p bitbucketPull) request() Request {
 }
 
 func (b *bitbucket) path(rest ...any) string {
-	return path(append([]any{"repositories", b.repo.owner(), b.repo.name(), "pullrequests"}, rest...)...)
+	return githost.Path(append([]any{"repositories", b.repo.Owner(), b.repo.Name(), "pullrequests"}, rest...)...)
 }
 
 func (b *bitbucket) list(ctx context.Context, head string) ([]Request, error) {

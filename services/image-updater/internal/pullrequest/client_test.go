@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sluice-cd/sluice/libs/plain"
 )
 
 func client(t *testing.T, c Config) *Client {
@@ -164,7 +166,7 @@ func TestRateLimits(t *testing.T) {
 		{"503 with seconds", 503, map[string]string{"Retry-After": "5"}, 5 * time.Second},
 		{"says nothing", 429, nil, time.Minute},
 		{"says nonsense", 429, map[string]string{"Retry-After": "99999999999999999999"}, time.Minute},
-		{"says years", 429, map[string]string{"RateLimit-Reset": "99999999999"}, time.Minute},
+		{"says years", 429, map[string]string{"RateLimit-Reset": "99999999999"}, time.Hour},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -324,8 +326,8 @@ func FuzzTexts(f *testing.F) {
 				t.Errorf("a command: %q", line)
 			}
 		}
-		if strings.ContainsAny(clip(title, maxTitle), "\r\n\x00") {
-			t.Errorf("title %q", clip(title, maxTitle))
+		if strings.ContainsAny(plain.Line(title, maxTitle), "\r\n\x00") {
+			t.Errorf("title %q", plain.Line(title, maxTitle))
 		}
 	})
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/sluice-cd/sluice/libs/githost"
 )
 
 // dataCenter is Bitbucket Data Center.
@@ -16,8 +18,8 @@ type dataCenter struct {
 
 // newDataCenter takes the project and the repository from an address as the
 // server gives them: scm/project/name, or project/name by SSH.
-func newDataCenter(t *transport, r repository) (driver, error) {
-	return &dataCenter{t, r.path[len(r.path)-2], r.name()}, nil
+func newDataCenter(t *transport, r githost.Repository) (driver, error) {
+	return &dataCenter{t, r.Path[len(r.Path)-2], r.Name()}, nil
 }
 
 type dataCenterPull struct {
@@ -59,7 +61,7 @@ func (p dataCenterPull) request() Request {
 }
 
 func (b *dataCenter) path(rest ...any) string {
-	return "/rest/api/latest" + path(append([]any{"projects", b.project, "repos", b.name, "pull-requests"}, rest...)...)
+	return "/rest/api/latest" + githost.Path(append([]any{"projects", b.project, "repos", b.name, "pull-requests"}, rest...)...)
 }
 
 func (b *dataCenter) list(ctx context.Context, head string) ([]Request, error) {

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/sluice-cd/sluice/libs/githost"
 )
 
 // gitea has GitHub's shapes in most places.
 type gitea struct{ github }
 
-func newGitea(t *transport, r repository) (driver, error) { return &gitea{github{t, r}}, nil }
+func newGitea(t *transport, r githost.Repository) (driver, error) { return &gitea{github{t, r}}, nil }
 
 // list filters by itself: the API cannot. Of closed requests it sees the newest
 // few hundred.

@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/sluice-cd/sluice/libs/githost"
+	"github.com/sluice-cd/sluice/libs/plain"
 )
 
 type github struct {
 	*transport
-	repo repository
+	repo githost.Repository
 }
 
-func newGitHub(t *transport, r repository) (driver, error) { return &github{t, r}, nil }
+func newGitHub(t *transport, r githost.Repository) (driver, error) { return &github{t, r}, nil }
 
 type githubPull struct {
 	Number   int64   `json:"number"`
@@ -49,14 +52,14 @@ func (p githubPull) request() Request {
 }
 
 func (g *github) path(rest ...any) string {
-	return path(append([]any{"repos", g.repo.owner(), g.repo.name()}, rest...)...)
+	return githost.Path(append([]any{"repos", g.repo.Owner(), g.repo.Name()}, rest...)...)
 }
 
 func (g *github) list(ctx context.Context, head string) ([]Request, error) {
 	query := url.Values{"state": {"open"}, "sort": {"created"}, "direction": {"desc"}, "per_page": {fmt.Sprint(perPage)}}
 	if head != "" {
 		query.Set("state", "all")
-		query.Set("head", g.repo.owner()+":"+head)
+		query.Set("head", g.repo.Owner()+":"+head)
 	}
 	return pages(func(page int) ([]Request, error) {
 		query.Set("page", fmt.Sprint(page))
@@ -129,7 +132,7 @@ func (g *github) autoMerge(ctx context.Context, r Request) error {
 	if len(out.Errors) == 0 {
 		return nil
 	}
-	message := clip(out.Errors[0].Message, 200)
+	message := plain.Line(out.Errors[0].Message, 200)
 	if strings.Contains(message, "clean status") {
 		return g.call(ctx, "PUT", g.path("pulls", r.ID, "merge"), nil, map[string]any{"sha": r.Commit}, nil)
 	}

@@ -5,14 +5,16 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/sluice-cd/sluice/libs/githost"
 )
 
 type gitlab struct {
 	*transport
-	repo repository
+	repo githost.Repository
 }
 
-func newGitLab(t *transport, r repository) (driver, error) { return &gitlab{t, r}, nil }
+func newGitLab(t *transport, r githost.Repository) (driver, error) { return &gitlab{t, r}, nil }
 
 type gitlabRequest struct {
 	IID          int64  `json:"iid"`
@@ -36,7 +38,7 @@ func (m gitlabRequest) request() Request {
 
 // path names the project by its whole path as one segment.
 func (g *gitlab) path(rest ...any) string {
-	return path(append([]any{"projects", strings.Join(g.repo.path, "/"), "merge_requests"}, rest...)...)
+	return githost.Path(append([]any{"projects", strings.Join(g.repo.Path, "/"), "merge_requests"}, rest...)...)
 }
 
 func (g *gitlab) list(ctx context.Context, head string) ([]Request, error) {

@@ -1,23 +1,22 @@
 package pullrequest
 
-import "context"
+import (
+	"context"
+
+	"github.com/sluice-cd/sluice/libs/githost"
+)
 
 // Kind is a kind of git host.
-type Kind string
+type Kind = githost.Kind
 
+// Kinds of git hosts.
 const (
-	// GitHub is github.com or an Enterprise server.
-	GitHub Kind = "github"
-	// GitLab is gitlab.com or a server of one's own.
-	GitLab Kind = "gitlab"
-	// Gitea is a Gitea or Forgejo server.
-	Gitea Kind = "gitea"
-	// Bitbucket is bitbucket.org.
-	Bitbucket Kind = "bitbucket"
-	// BitbucketServer is Bitbucket Data Center, once called Server.
-	BitbucketServer Kind = "bitbucket-server"
-	// Azure is Azure DevOps, as a service or a server.
-	Azure Kind = "azure"
+	GitHub          = githost.GitHub
+	GitLab          = githost.GitLab
+	Gitea           = githost.Gitea
+	Bitbucket       = githost.Bitbucket
+	BitbucketServer = githost.BitbucketServer
+	Azure           = githost.Azure
 )
 
 // State is what became of a request.

@@ -190,13 +190,13 @@ func (i *images) listing(ctx context.Context, scope imagecache.Scope, from *regi
 	if err != nil || i.fresh(before) {
 		return before, err
 	}
-	lock, err := i.Cache.TryLock(ctx, scope)
+	lock, err := i.Cache.Begin(ctx, scope)
 	if err != nil || lock == nil {
 		return nil, err
 	}
 	defer lock.Release(ctx)
-	if before, err = i.Cache.Listing(ctx, scope); err != nil || i.fresh(before) {
-		return before, err
+	if before = lock.Listing; i.fresh(before) {
+		return before, nil
 	}
 	started := time.Now().UTC()
 	var names []string
@@ -215,7 +215,7 @@ func (i *images) listing(ctx context.Context, scope imagecache.Scope, from *regi
 		}
 	}
 	listing := imagecache.NewListing(scope.Image, names, complete, started, time.Now(), before)
-	return listing, i.Cache.PutListing(ctx, scope, listing)
+	return listing, lock.Finish(ctx, listing)
 }
 
 func (i *images) fresh(l *imagecache.Listing) bool {

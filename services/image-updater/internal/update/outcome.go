@@ -57,12 +57,27 @@ func (u *updater) succeeded(ctx context.Context, run *stage.Run, auto *automatio
 	if result.rest != nil {
 		return nil // which is told as a failure
 	}
-	if problem != "" && problem != known.Failed {
-		ready := apimeta.FindStatusCondition(auto.Status.Conditions, meta.ReadyCondition)
-		u.Events.Warning(auto, result.revision, ready.Reason, problem)
+	if err := u.tellProblem(ctx, run, auto, known, result.revision, problem); err != nil {
+		return err
 	}
 	known.Failed = problem
 	return run.Keep(known)
+}
+
+// tellProblem tells of what is wrong in spite of the run's success, when it is another than before, or that a failure is over.
+func (u *updater) tellProblem(ctx context.Context, run *stage.Run, auto *automationv1.ImageUpdateAutomation, known *record, revision, problem string) error {
+	switch {
+	case problem == known.Failed:
+		return nil
+	case problem == "":
+		return run.Tell(ctx, recoveredFact(auto))
+	}
+	ready := apimeta.FindStatusCondition(auto.Status.Conditions, meta.ReadyCondition)
+	if err := run.Tell(ctx, failedFact(auto, ready.Reason, problem)); err != nil {
+		return err
+	}
+	u.Events.Warning(auto, revision, ready.Reason, problem)
+	return nil
 }
 
 // conclude notes what a finished run was about.
@@ -257,6 +272,20 @@ func heldFact(auto *automationv1.ImageUpdateAutomation, h held) *factsv1.Fact {
 	}
 }
 
+func failedFact(auto *automationv1.ImageUpdateAutomation, reason, message string) *factsv1.Fact {
+	return &factsv1.Fact{
+		Id: fmt.Sprintf("%s/image-failed/%s/%d", auto.UID, reason, time.Now().UnixNano()), Object: reference(auto),
+		Kind: &factsv1.Fact_ImageFailed{ImageFailed: &factsv1.ImageFailed{Reason: reason, Message: message}},
+	}
+}
+
+func recoveredFact(auto *automationv1.ImageUpdateAutomation) *factsv1.Fact {
+	return &factsv1.Fact{
+		Id: fmt.Sprintf("%s/recovered/%d", auto.UID, time.Now().UnixNano()), Object: reference(auto),
+		Kind: &factsv1.Fact_Recovered{Recovered: &factsv1.Recovered{Message: "updating works again"}},
+	}
+}
+
 func policyReference(auto *automationv1.ImageUpdateAutomation, name string) *factsv1.ObjectReference {
 	if name == "" || strings.Contains(name, "/") {
 		return nil
@@ -287,6 +316,9 @@ func (u *updater) failed(ctx context.Context, run *stage.Run, auto *automationv1
 		return stage.Result{}, errors.Join(run.Keep(known), stage.After(time.Second, err))
 	}
 	if told := reason + ": " + failure.Error(); told != known.Failed {
+		if err := run.Tell(ctx, failedFact(auto, reason, failure.Error())); err != nil {
+			return stage.Result{}, errors.Join(run.Keep(known), failure, err)
+		}
 		u.Events.Warning(auto, auto.Status.ObservedSourceRevision, reason, failure.Error())
 		known.Failed = told
 	}

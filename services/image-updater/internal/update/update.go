@@ -53,7 +53,7 @@ func New(ctx context.Context, c Config) (*stage.Stage, error) {
 	u := &updater{Config: c, cluster: c.Env.Cluster, bus: c.Env.Bus}
 	s := stage.New(c.Env.Stages, state.StageUpdate, u, stage.Options{
 		Slots: c.Slots, Objects: u.objects, Backoff: backoff,
-		Facts: []string{bus.FactImageSelected, bus.FactSourceRevised}, Map: u.woken,
+		Facts: []string{bus.FactImageSelected, bus.FactSourceRevised}, Map: u.woken, Hints: u.hinted,
 	})
 	if err := u.cluster.Watch(ctx, &automationv1.ImageUpdateAutomation{}, handled, s); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"time"
@@ -89,4 +90,11 @@ func checkSize(found map[render.Address]render.Remote) error {
 		}
 	}
 	return nil
+}
+
+// shrink keeps the mirrors within bounds. A tree that is in memory needs no mirror; who comes for a mirror that went fetches all of it.
+func (f *Fetcher) shrink(ctx context.Context) {
+	if err := f.mirrors.Shrink(ctx, f.options.DiskBytes); err != nil && ctx.Err() == nil {
+		f.options.Log.Warn("cannot bound the repositories of remote bases on disk", "err", err)
+	}
 }
