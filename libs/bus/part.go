@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -76,12 +75,13 @@ func readFrom(ctx context.Context, stream jetstream.Stream, from jetstream.Consu
 		defer cancel()
 		_ = stream.DeleteConsumer(ctx, cons.CachedInfo().Name) // it expires by itself otherwise
 	}()
-	for left := cons.CachedInfo().NumPending; left > 0 && most > 0; {
-		batch, err := cons.Fetch(int(min(left, readBatch, uint64(most))), jetstream.FetchContext(ctx))
+	for left := cons.CachedInfo().NumPending; left > 0 && most > 0 && ctx.Err() == nil; {
+		got := 0
+		// Without waiting: what was counted may be deleted meanwhile.
+		batch, err := cons.FetchNoWait(int(min(left, readBatch, uint64(most))))
 		if err != nil {
 			return err
 		}
-		got := 0
 		for msg := range batch.Messages() {
 			meta, err := msg.Metadata()
 			if err == nil {
@@ -91,16 +91,17 @@ func readFrom(ctx context.Context, stream jetstream.Stream, from jetstream.Consu
 				return err
 			}
 			got, left = got+1, meta.NumPending
-			if left == 0 {
-				return nil // some were deleted meanwhile
-			}
 		}
 		if err := batch.Error(); err != nil {
 			return err
 		}
 		if most -= got; got == 0 {
-			return nats.ErrTimeout
+			info, err := cons.Info(ctx)
+			if err != nil {
+				return err
+			}
+			left = info.NumPending
 		}
 	}
-	return nil
+	return ctx.Err()
 }

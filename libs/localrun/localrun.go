@@ -19,10 +19,11 @@ import (
 	"github.com/sluice-cd/sluice/libs/seal"
 )
 
-// Services are the programs of an installation, ImageServices those of one that follows images.
+// Services are the programs of an installation, ImageServices those of one that follows images, Notifier that of one that tells people.
 var (
 	Services      = []string{"git-watcher", "manifest-renderer", "applier"}
 	ImageServices = []string{"registry-scanner", "image-updater"}
+	Notifier      = []string{"notifier"}
 )
 
 // Bus is the program of the bus.
@@ -45,6 +46,8 @@ type Options struct {
 	BusDir, MirrorsDir string
 	// Images runs the services that follow images, too, and the cache that they share.
 	Images bool
+	// Notifier runs the service that tells people, too.
+	Notifier bool
 	// SyncInterval of the bus, as --sync-interval; 0 syncs every write.
 	SyncInterval time.Duration
 }
@@ -126,10 +129,14 @@ func Start(ctx context.Context, o Options) (*Installation, error) {
 
 // Services are those that the installation has.
 func (i *Installation) Services() []string {
+	services := Services
 	if i.options.Images {
-		return slices.Concat(Services, ImageServices)
+		services = slices.Concat(services, ImageServices)
 	}
-	return Services
+	if i.options.Notifier {
+		services = slices.Concat(services, Notifier)
+	}
+	return services
 }
 
 // NATSURL is the address of the bus.
@@ -245,6 +252,7 @@ func (i *Installation) command(r *Replica, name string) []string {
 	case "registry-scanner":
 		command = append(command, "--redis-addr", i.cacheAddr(), "--redis-password-file", filepath.Join(o.Dir, "cache.password"),
 			"--cache-key-file", filepath.Join(o.Dir, "cache.key"))
+	case "notifier":
 	default:
 		command = append(command, "--seal-key-file", filepath.Join(o.Dir, "seal.key"))
 	}

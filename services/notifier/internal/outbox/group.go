@@ -42,7 +42,7 @@ func (p *planner) group(id string, entries []*Entry) {
 	g := p.View.Group(id)
 	if g.Final {
 		entries = slices.DeleteFunc(slices.Clone(entries), func(e *Entry) bool {
-			if e.Change.Sequence <= g.Through {
+			if e.Change.Sequence <= g.Through && !e.Letter.Again {
 				p.drop(e)
 				return true
 			}
@@ -62,6 +62,7 @@ func (p *planner) group(id string, entries []*Entry) {
 		return
 	}
 	first := entries[0]
+	r.leaveOutSource()
 	settled, superseded := p.ended(r, first)
 	s := p.subject(r.shown, first.Change.Source, first.Change.Revision, r.metadata())
 	s.Ended, s.Superseded = settled || superseded, superseded
@@ -88,6 +89,14 @@ type rows struct {
 
 func (r *rows) only(state provider.State) bool {
 	return !slices.ContainsFunc(r.shown, func(s content.Shown) bool { return s.State != state })
+}
+
+// leaveOutSource leaves out that the source has the revision where there is more to tell of it: the title names it.
+func (r *rows) leaveOutSource() {
+	rest := slices.DeleteFunc(slices.Clone(r.shown), func(s content.Shown) bool { return s.State == provider.Informed && s.Object.Kind == s.Source.Kind })
+	if len(rest) > 0 {
+		r.shown = rest
+	}
 }
 
 func (r *rows) metadata() map[string]string {
@@ -252,7 +261,7 @@ func (p *planner) noteTold(parcel *Parcel, s *content.Subject) {
 		default:
 			continue
 		}
-		t.Sequence = c.Sequence
+		t.Sequence = max(t.Sequence, c.Sequence)
 		if !s.Ended {
 			t.Sequence = p.View.Told(name).Sequence // its entries are to be seen again
 		}
@@ -337,7 +346,7 @@ const MergedID = "merged"
 
 // digest names what a message says.
 func digest(s *content.Subject) string {
-	parts := []string{fmt.Sprint(s.Ended, s.Superseded)}
+	parts := []string{string(s.State()), fmt.Sprint(s.Superseded && s.State() == provider.Progressing)}
 	for _, c := range sorted(s.Changes) {
 		parts = append(parts, c.Object.String(), string(c.State), c.Detail)
 	}

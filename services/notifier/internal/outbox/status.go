@@ -44,12 +44,12 @@ func (p *planner) status(e *Entry, commit string, t Told, list []*Entry) {
 		state = provider.Succeeded
 	}
 	status := commit + " " + string(state)
-	if t.Status == status && state != provider.Failed {
+	if t.Status == status && !e.Letter.Again && state != provider.Failed {
 		p.drop(list...)
 		return
 	}
 	name, err := p.Context(e)
-	next := Told{Sequence: c.Sequence, Status: status}
+	next := Told{Sequence: max(t.Sequence, c.Sequence), Status: status}
 	p.told[c.Object.String()] = next
 	p.plan.Parcels = append(p.plan.Parcels, Parcel{
 		Alert: p.Alert, Object: c.Object.String(), Told: map[string]Told{c.Object.String(): next}, Entries: list, tries: t.Tries, ContextError: err,
