@@ -102,12 +102,12 @@ func newWorld(t *testing.T, sending func(*handler.Sending)) *world {
 
 func prepare(t *testing.T, sending func(*handler.Sending)) *world {
 	t.Helper()
-	w := &world{T: t, ns: "test-" + strings.ToLower(t.Name()), sending: sending, server: bustest.Start(t)}
+	w := &world{T: t, ns: "test-" + strings.ReplaceAll(strings.ToLower(t.Name()), "/", "-"), sending: sending, server: bustest.Start(t)}
 	w.bus = w.server.Connect()
 	var err error
 	w.cluster, err = kube.Connect(kube.Options{Kubeconfig: plane.Kubeconfig(), UserAgent: "test", Log: bustest.Logger(t)})
 	w.do(err)
-	w.do(w.cluster.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.ns}}))
+	w.do(w.cluster.Client.Create(t.Context(), namespace(w.ns)))
 	return w
 }
 
@@ -377,3 +377,7 @@ func (w *world) quiet() {
 var noChannel types.NamespacedName
 
 func revision(n int) string { return fmt.Sprintf("main@sha1:%040x", n) }
+
+func namespace(name string) *corev1.Namespace {
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+}
