@@ -93,7 +93,9 @@ func (r *rows) only(state provider.State) bool {
 
 // leaveOutSource leaves out that the source has the revision where there is more to tell of it: the title names it.
 func (r *rows) leaveOutSource() {
-	rest := slices.DeleteFunc(slices.Clone(r.shown), func(s content.Shown) bool { return s.State == provider.Informed && s.Object.Kind == s.Source.Kind })
+	rest := slices.DeleteFunc(slices.Clone(r.shown), func(s content.Shown) bool {
+		return s.State == provider.Informed && s.Source.String() == s.Object.String()
+	})
 	if len(rest) > 0 {
 		r.shown = rest
 	}
@@ -303,11 +305,24 @@ func (p *planner) merge() {
 	p.plan.Parcels = slices.DeleteFunc(p.plan.Parcels, func(parcel Parcel) bool {
 		return slices.ContainsFunc(ended, func(e Parcel) bool { return e.GroupID == parcel.GroupID })
 	})
-	p.plan.Parcels = append(p.plan.Parcels, p.merged(ended))
+	if parcel := p.merged(ended); parcel != nil {
+		p.plan.Parcels = append(p.plan.Parcels, *parcel)
+	}
 }
 
-func (p *planner) merged(ended []Parcel) Parcel {
-	out := Parcel{Alert: p.Alert, GroupID: MergedID, Group: Group{Final: true, At: p.Now}, Told: map[string]Told{}}
+// newest is, by object, the last change that waits to be told.
+func (p *planner) newest() map[string]uint64 {
+	out := map[string]uint64{}
+	for _, e := range p.Entries {
+		name := e.Change.Object.String()
+		out[name] = max(out[name], e.Change.Sequence)
+	}
+	return out
+}
+
+// merged is the one message; nil where all of it is told by a later one.
+func (p *planner) merged(ended []Parcel) *Parcel {
+	out := &Parcel{Alert: p.Alert, GroupID: MergedID, Group: Group{Final: true, At: p.Now}, Told: map[string]Told{}}
 	latest, events := map[string]content.Shown{}, map[string]*Entry{}
 	for _, parcel := range ended {
 		out.Entries = append(out.Entries, parcel.Entries...)
@@ -325,11 +340,18 @@ func (p *planner) merged(ended []Parcel) Parcel {
 	}
 	slices.SortStableFunc(out.Entries, func(a, b *Entry) int { return cmp.Compare(a.Change.Sequence, b.Change.Sequence) })
 	s := p.subject(nil, news.Object{}, "", nil)
-	for _, c := range latest {
-		s.Changes = append(s.Changes, c)
+	newest := p.newest()
+	for name, c := range latest {
+		if c.Sequence == newest[name] {
+			s.Changes = append(s.Changes, c)
+		}
+	}
+	if len(s.Changes) == 0 {
+		p.drop(out.Entries...)
+		return nil
 	}
 	s.Ended = true
-	p.noteTold(&out, s)
+	p.noteTold(out, s)
 	out.Group.Shown = digest(s)
 	c := s.Content()
 	c.Title = fmt.Sprintf("%d commits: %s", len(ended), c.Title)

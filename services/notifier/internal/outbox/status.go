@@ -7,14 +7,15 @@ import (
 	"github.com/sluice-cd/sluice/services/notifier/internal/provider"
 )
 
-// statuses sets the last state that each object has at each commit that touched it. What came before it is pointless.
+// statuses sets the last state that each object has at each commit that touched it. What came before it is pointless. Only who follows a source
+// has a state at its commits.
 func (p *planner) statuses(entries []*Entry) {
 	type place struct{ object, commit string }
 	var order []place
 	lists := map[place][]*Entry{}
 	for _, e := range entries {
 		at := place{e.Change.Object.String(), news.Hash(e.Change.Revision)}
-		if at.commit == "" || !e.Change.Commit || e.Change.Source.Kind == "" {
+		if at.commit == "" || !e.Change.Commit || e.isSource() {
 			p.drop(e)
 			continue
 		}
