@@ -1,6 +1,7 @@
 package git
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -464,6 +466,31 @@ func TestShrink(t *testing.T) {
 	if got := keys(); len(got) != 0 {
 		t.Fatalf("%v are left", got)
 	}
+}
+
+// TestTidy: a mirror that is not used goes by itself.
+func TestTidy(t *testing.T) {
+	w := newWorld(t, gittest.Options{})
+	w.write("a", "1")
+	if _, err := w.tryFiles(t.Context(), w.source(Ref{Branch: "main"}), Selection{}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); w.mirrors.Tidy(ctx, 50*time.Millisecond) }()
+	for {
+		entries, err := os.ReadDir(w.dir)
+		w.do(err)
+		if len(entries) == 0 {
+			break
+		}
+		if t.Context().Err() != nil {
+			t.Fatal("the mirror is still there")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	<-ended
 }
 
 func TestCommitsOfOldServers(t *testing.T) {

@@ -129,6 +129,22 @@ func (m *Mirrors) Expire(ctx context.Context, unused time.Duration) error {
 	return errors.Join(errs...)
 }
 
+// Tidy removes, until ctx ends, the mirrors that nobody has used for so long.
+func (m *Mirrors) Tidy(ctx context.Context, unused time.Duration) {
+	tick := time.NewTicker(unused / 24)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := m.Expire(ctx, unused); err != nil && ctx.Err() == nil {
+			m.logger.Warn("cannot remove unused mirrors", "err", err)
+		}
+	}
+}
+
 // expire removes a mirror, unless it is in use or was used after limit.
 func (m *Mirrors) expire(key string, limit time.Time) (removed bool, err error) {
 	m.mu.Lock()

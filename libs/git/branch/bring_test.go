@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 	"testing"
 
 	"github.com/sluice-cd/sluice/libs/git"
@@ -86,7 +85,7 @@ func TestHalfAPushLosesARace(t *testing.T) {
 			w.seed(gittest.Commit{Branch: "stranger", Orphan: true, Files: map[string]string{"x": "1"}})
 			pushes, target := 0, ""
 			w.server.SetHook(func(_ http.ResponseWriter, r *http.Request) bool {
-				if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "receive-pack") {
+				if isPush(r) {
 					if pushes++; pushes == 2 {
 						target = w.git("rev-parse", to)
 						w.do(w.repo.SetRef(w.Context(), "refs/heads/review", target))

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/libs/gittest"
+	"github.com/sluice-cd/sluice/libs/localrun"
 	"github.com/sluice-cd/sluice/tools/bench/internal/report"
 )
 
@@ -99,7 +100,8 @@ func (f *fleet) commits(ctx context.Context) (string, error) {
 
 // push pushes single images.
 func (b *bench) push(ctx context.Context) ([]string, error) {
-	if _, err := b.serve(ctx, "image-updater"); err != nil {
+	b.registry.latency.Store(0)
+	if err := b.need(ctx, localrun.ImageServices...); err != nil {
 		return nil, err
 	}
 	f, err := b.newFleet(ctx, "single", 1, 1)
@@ -123,6 +125,10 @@ func (b *bench) push(ctx context.Context) ([]string, error) {
 // burst pushes many images at once.
 func (b *bench) burst(ctx context.Context) ([]string, error) {
 	o := b.options
+	b.registry.latency.Store(0)
+	if err := b.need(ctx, localrun.ImageServices...); err != nil {
+		return nil, err
+	}
 	b.Say("making %d policies in a repository of %d files", o.policies, o.files)
 	f, err := b.newFleet(ctx, "burst", o.policies, o.files)
 	if err != nil {
@@ -130,7 +136,15 @@ func (b *bench) burst(ctx context.Context) ([]string, error) {
 	}
 	time.Sleep(o.rest)
 	b.Say("pushing %d images", o.policies)
+	window, err := b.Meter.Begin(ctx)
+	if err != nil {
+		return nil, err
+	}
 	took, err := f.move(ctx, f.images, "1.1.0")
+	if err != nil {
+		return nil, err
+	}
+	usage, err := window.End(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -143,5 +157,6 @@ func (b *bench) burst(ctx context.Context) ([]string, error) {
 	return []string{
 		fmt.Sprintf("%d policies change at once, in a repository of %d files: %.2f s to the first commit (target: 10 s, one commit)", o.policies, o.files, took.Seconds()),
 		fmt.Sprintf("  commits with the first: %s; the last one: %s", commits, strings.TrimSpace(changed)),
+		costs(usage),
 	}, err
 }

@@ -29,6 +29,7 @@ import (
 	updater "github.com/sluice-cd/sluice/services/image-updater/app"
 	renderer "github.com/sluice-cd/sluice/services/manifest-renderer/app"
 	scanner "github.com/sluice-cd/sluice/services/registry-scanner/app"
+	receiver "github.com/sluice-cd/sluice/services/webhook-receiver/app"
 	"github.com/sluice-cd/sluice/tools/internal/install"
 )
 
@@ -44,14 +45,16 @@ type Options struct {
 	Apply  applier.Config
 	Scan   scanner.Config
 	Update updater.Config
+	Hooks  receiver.Config
 }
 
 // DefaultOptions returns the settings for one machine.
 func DefaultOptions() *Options {
 	o := &Options{
 		InstallCRDs: true, Git: gitwatcher.DefaultConfig(), Render: renderer.DefaultConfig(), Apply: applier.DefaultConfig(),
-		Scan: scanner.DefaultConfig(), Update: updater.DefaultConfig(),
+		Scan: scanner.DefaultConfig(), Update: updater.DefaultConfig(), Hooks: receiver.DefaultConfig(),
 	}
+	o.Hooks.Addr = ""
 	o.Git.ArtifactAddr, o.Git.ArtifactURL = "127.0.0.1:0", ""
 	return o
 }
@@ -76,6 +79,8 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.MetricsAddr, "metrics-addr", "", "listen address of /metrics, /healthz and /readyz; empty for none")
 	f.StringVar(&o.Git.ArtifactAddr, "artifact-addr", o.Git.ArtifactAddr, "listen address for artifacts over HTTP; empty for none")
 	f.StringVar(&o.Git.ArtifactURL, "artifact-url", o.Git.ArtifactURL, "base URL under which others reach --artifact-addr; empty for the address itself")
+	f.StringVar(&o.Hooks.Addr, "webhook-addr", o.Hooks.Addr, "listen address for calls of hosts (webhooks), for instance :9292; empty for none")
+	o.Hooks.AddWebhookFlags(f)
 	o.Scan.AddRegistryFlags(f)
 	o.Update.AddUpdateFlags(f)
 	o.AddLogFlags(f)
@@ -167,7 +172,7 @@ func connect(ctx context.Context, o *Options, log *slog.Logger, server *embedded
 		return nil, nil, err
 	}
 	cluster, err := kube.Connect(kube.Options{
-		Kubeconfig: o.Kubeconfig, WatchLabelSelector: o.WatchLabelSelector, UserAgent: "sluice/" + version.Version, Sharers: 5, Log: log,
+		Kubeconfig: o.Kubeconfig, WatchLabelSelector: o.WatchLabelSelector, UserAgent: "sluice/" + version.Version, Sharers: 6, Log: log,
 	})
 	if err != nil {
 		conn.Close()
@@ -189,6 +194,7 @@ func runServices(ctx context.Context, o *Options, env *service.Env, out io.Write
 		"applier":           func(ctx context.Context, e *service.Env) error { return applier.Run(ctx, e, o.Apply) },
 		"registry-scanner":  func(ctx context.Context, e *service.Env) error { return scanner.Run(ctx, e, o.Scan) },
 		"image-updater":     func(ctx context.Context, e *service.Env) error { return updater.Run(ctx, e, o.Update) },
+		"webhook-receiver":  func(ctx context.Context, e *service.Env) error { return receiver.Run(ctx, e, o.Hooks) },
 	}
 	probes := &service.Probes{}
 	stopProbes, err := service.Serve(o.MetricsAddr, env.Registry, probes, env.Log)

@@ -20,8 +20,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/libs/git"
-	"github.com/sluice-cd/sluice/libs/tempdir"
 	"github.com/sluice-cd/sluice/libs/guard"
+	"github.com/sluice-cd/sluice/libs/tempdir"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/render"
 )
 
@@ -124,7 +124,7 @@ func (f *Fetcher) Run(ctx context.Context) {
 	for range atOnce {
 		all.Go(func() { f.work(ctx) })
 	}
-	all.Go(func() { f.expire(ctx) })
+	all.Go(func() { f.mirrors.Tidy(ctx, unusedMirror) })
 	all.Wait()
 	_ = f.mirrors.Close()
 	if err := f.dir.Remove(); err != nil {
