@@ -31,6 +31,7 @@ type Options struct {
 	Git      gittest.Options
 	Flags    []string // more flags for every service
 	Images   bool     // with the services that follow images
+	Notifier bool     // with the service that tells people
 	// Idle leaves bus and services out: the test starts what it wants.
 	Idle bool
 	// Fronts puts proxies between services and bus, and between services and API server.
@@ -84,7 +85,7 @@ func (w *World) Start(t testing.TB, o Options) *Env {
 func (e *Env) install(o Options) {
 	e.t.Helper()
 	run := localrun.Options{
-		BinDir: e.BinDir, Dir: e.Dir, Kubeconfig: e.Plane.Kubeconfig(), LogLevel: "debug", Flags: o.Flags, Output: e.begun.output, Images: o.Images,
+		BinDir: e.BinDir, Dir: e.Dir, Kubeconfig: e.Plane.Kubeconfig(), LogLevel: "debug", Flags: o.Flags, Output: e.begun.output, Images: o.Images, Notifier: o.Notifier,
 	}
 	if o.Fronts {
 		e.startFronts(&run)

@@ -21,11 +21,13 @@ import (
 	"github.com/sluice-cd/sluice/libs/seal"
 )
 
-// Services are the programs of an installation, ImageServices those of one that follows images, HookServices those of one that hosts call.
+// Services are the programs of an installation, ImageServices those of one that follows images, HookServices those of one that hosts call,
+// Notifier that of one that tells people.
 var (
 	Services      = []string{"git-watcher", "manifest-renderer", "applier"}
 	ImageServices = []string{"registry-scanner", "image-updater"}
 	HookServices  = []string{"webhook-receiver"}
+	Notifier      = []string{"notifier"}
 )
 
 // Bus is the program of the bus.
@@ -52,6 +54,8 @@ type Options struct {
 	Redis string
 	// Hooks runs the service that hosts call, too.
 	Hooks bool
+	// Notifier runs the service that tells people, too.
+	Notifier bool
 	// SyncInterval of the bus, as --sync-interval; 0 syncs every write.
 	SyncInterval time.Duration
 }
@@ -152,6 +156,9 @@ func (i *Installation) Services() []string {
 	}
 	if i.options.Hooks {
 		all = append(all, HookServices...)
+	}
+	if i.options.Notifier {
+		all = append(all, Notifier...)
 	}
 	return all
 }
@@ -296,6 +303,7 @@ func (i *Installation) command(r *Replica, name string) []string {
 			"--cache-key-file", filepath.Join(o.Dir, "cache.key"))
 	case "webhook-receiver":
 		command = append(command, "--webhook-addr", r.hooks)
+	case "notifier":
 	default:
 		command = append(command, "--seal-key-file", filepath.Join(o.Dir, "seal.key"))
 	}
