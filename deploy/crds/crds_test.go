@@ -27,6 +27,9 @@ func TestAllServesWhatFluxServes(t *testing.T) {
 		"imagepolicies.image.toolkit.fluxcd.io":          "v1",
 		"imagerepositories.image.toolkit.fluxcd.io":      "v1",
 		"imageupdateautomations.image.toolkit.fluxcd.io": "v1",
+		"receivers.notification.toolkit.fluxcd.io":       "v1",
+		"providers.notification.toolkit.fluxcd.io":       "v1beta3",
+		"alerts.notification.toolkit.fluxcd.io":          "v1beta3",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("served and stored versions (-want +got):\n%s", diff)

@@ -9,6 +9,8 @@ import (
 	automationv1 "github.com/fluxcd/image-automation-controller/api/v1"
 	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	receiverv1 "github.com/fluxcd/notification-controller/api/v1"
+	notifyv1 "github.com/fluxcd/notification-controller/api/v1beta3"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"sigs.k8s.io/yaml"
 )
@@ -72,6 +74,9 @@ func TestGoTypesReadTheExamples(t *testing.T) {
 		"imagerepository":       func() any { return &imagev1.ImageRepository{} },
 		"imagepolicy":           func() any { return &imagev1.ImagePolicy{} },
 		"imageupdateautomation": func() any { return &automationv1.ImageUpdateAutomation{} },
+		"receiver":              func() any { return &receiverv1.Receiver{} },
+		"provider":              func() any { return &notifyv1.Provider{} },
+		"alert":                 func() any { return &notifyv1.Alert{} },
 	} {
 		for _, e := range examples(t, dir) {
 			if err := yaml.UnmarshalStrict([]byte(e.text), object()); err != nil {

@@ -30,7 +30,7 @@ func TestAPIServer(t *testing.T) {
 	s.install(t)
 
 	t.Run("accepts", func(t *testing.T) {
-		for _, dir := range []string{"gitrepository", "kustomization", "imagerepository", "imagepolicy", "imageupdateautomation"} {
+		for _, dir := range []string{"gitrepository", "kustomization", "imagerepository", "imagepolicy", "imageupdateautomation", "receiver", "provider", "alert"} {
 			for _, e := range examples(t, dir) {
 				t.Run(e.name, func(t *testing.T) { s.wantAccepted(t, e) })
 			}
@@ -130,9 +130,11 @@ func (s server) wantRefused(t *testing.T, e example) {
 // finds it.
 func (s server) wantExplained(t *testing.T) {
 	for path, sentence := range map[string]string{
-		"source.toolkit.fluxcd.io/v1":    "Which reference to follow.",
-		"kustomize.toolkit.fluxcd.io/v1": "Whether objects that leave Git are removed from the cluster.",
-		"image.toolkit.fluxcd.io/v1":     "Who else may use the image.",
+		"source.toolkit.fluxcd.io/v1":            "Which reference to follow.",
+		"kustomize.toolkit.fluxcd.io/v1":         "Whether objects that leave Git are removed from the cluster.",
+		"image.toolkit.fluxcd.io/v1":             "Who else may use the image.",
+		"notification.toolkit.fluxcd.io/v1":      "Path to give to the host",
+		"notification.toolkit.fluxcd.io/v1beta3": "Regular expressions of messages that count.",
 	} {
 		published := func(ctx context.Context) (bool, error) {
 			data, err := s.client.Discovery().RESTClient().Get().AbsPath("/openapi/v3/apis/" + path).Do(ctx).Raw()

@@ -14,6 +14,8 @@ import (
 	automationv1 "github.com/fluxcd/image-automation-controller/api/v1"
 	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	receiverv1 "github.com/fluxcd/notification-controller/api/v1"
+	notifyv1 "github.com/fluxcd/notification-controller/api/v1beta3"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -44,6 +46,8 @@ type Cluster struct {
 	Config *rest.Config
 	Client client.Client // reads and writes the API server itself, past the cache
 	Cache  cache.Cache   // holds the custom resources that were watched with Watch
+	// Selective says that the cache holds but some objects of each kind, by Options.WatchLabelSelector.
+	Selective bool
 
 	log     *slog.Logger
 	starts  sync.WaitGroup // calls of Start that are still to come
@@ -58,6 +62,8 @@ func Scheme() *runtime.Scheme {
 	utilruntime.Must(kustomizev1.AddToScheme(s))
 	utilruntime.Must(imagev1.AddToScheme(s))
 	utilruntime.Must(automationv1.AddToScheme(s))
+	utilruntime.Must(receiverv1.AddToScheme(s))
+	utilruntime.Must(notifyv1.AddToScheme(s))
 	return s
 }
 
@@ -102,7 +108,7 @@ func Connect(o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make cache: %w", err)
 	}
-	c := &Cluster{Config: cfg, Client: live, Cache: objects, log: o.Log}
+	c := &Cluster{Config: cfg, Client: live, Cache: objects, Selective: !selector.Empty(), log: o.Log}
 	c.starts.Add(max(1, o.Sharers))
 	return c, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluice-cd/sluice/libs/bus"
 	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
+	hintsv1 "github.com/sluice-cd/sluice/proto/hints/v1"
 )
 
 // Handler brings one object forward.
@@ -57,6 +58,9 @@ type Options struct {
 	// as a hint.
 	Facts []string
 	Map   func(ctx context.Context, f *factsv1.Fact) ([]types.NamespacedName, error)
+	// Hints says which objects of this stage a hint from outside is about; nil for a stage that takes none. It reads the hint's word only as
+	// one. An error brings the hint again later.
+	Hints func(ctx context.Context, h *hintsv1.Hint) ([]types.NamespacedName, error)
 }
 
 func (o Options) withDefaults() Options {
@@ -200,6 +204,9 @@ func (s *Stage) Run(ctx context.Context) {
 	wg.Go(func() { s.resyncLoop(ctx) })
 	if len(s.opts.Facts) > 0 {
 		wg.Go(func() { s.followFacts(ctx) })
+	}
+	if s.opts.Hints != nil {
+		wg.Go(func() { FollowHints(ctx, s.rt.Bus, s.log, s.Name, s.takeHints) })
 	}
 	<-ctx.Done()
 	s.mu.Lock()

@@ -244,4 +244,5 @@ replace (
 require (
 	github.com/fluxcd/image-automation-controller/api v1.2.5 // indirect
 	github.com/fluxcd/image-reflector-controller/api v1.2.5 // indirect
+	github.com/fluxcd/notification-controller/api v1.9.4 // indirect
 )

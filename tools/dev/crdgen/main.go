@@ -44,6 +44,18 @@ var kinds = []kind{
 		GroupKind: schema.GroupKind{Group: "image.toolkit.fluxcd.io", Kind: "ImageUpdateAutomation"},
 		Package:   "github.com/fluxcd/image-automation-controller/api/v1",
 	},
+	{
+		GroupKind: schema.GroupKind{Group: "notification.toolkit.fluxcd.io", Kind: "Receiver"},
+		Package:   "github.com/fluxcd/notification-controller/api/v1",
+	},
+	{
+		GroupKind: schema.GroupKind{Group: "notification.toolkit.fluxcd.io", Kind: "Provider"},
+		Package:   "github.com/fluxcd/notification-controller/api/v1beta3",
+	},
+	{
+		GroupKind: schema.GroupKind{Group: "notification.toolkit.fluxcd.io", Kind: "Alert"},
+		Package:   "github.com/fluxcd/notification-controller/api/v1beta3",
+	},
 }
 
 // kind is one custom resource.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/sluice-cd/sluice/libs/plain"
 )
 
 const maxTitle = 200 // characters; the least that a host takes is 255
@@ -38,7 +40,7 @@ func groupOf(body string) string {
 // shown as it is, calls nobody, links to nothing and runs no command.
 func Escape(s string) string {
 	var b strings.Builder
-	for _, r := range printable(s, false) {
+	for _, r := range plain.Text(s, false) {
 		switch {
 		case r == '@' || r == '#' || r == '/':
 			fmt.Fprintf(&b, "&#%d;", r)
@@ -56,38 +58,13 @@ func Escape(s string) string {
 	return b.String()
 }
 
-// printable drops control characters and those that reorder text; line ends
-// become spaces unless lines are wanted.
-func printable(s string, lines bool) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' && lines, r == '\t' && lines:
-			return r
-		case r == '\n', r == '\r' && !lines, r == '\t', r == '\u2028', r == '\u2029':
-			return ' '
-		case r == utf8.RuneError, unicode.IsControl(r), unicode.Is(unicode.Cf, r):
-			return -1
-		}
-		return r
-	}, s)
-}
-
-// clip is the text in one line of at most so many characters.
-func clip(s string, most int) string {
-	runes := []rune(strings.TrimSpace(printable(s, false)))
-	if len(runes) > most {
-		return string(runes[:most-1]) + "…"
-	}
-	return string(runes)
-}
-
 // commandLine is a line that GitLab would obey.
 var commandLine = regexp.MustCompile(`(?m)^([ \t]*(?:>[ \t]*)*)/`)
 
 // body is the text of a request: the mark, then the draft's, cut to the host's
 // limit. No line of it is a command to GitLab.
 func body(d Draft, most int) string {
-	text := commandLine.ReplaceAllString(printable(d.Body, true), `$1\/`)
+	text := commandLine.ReplaceAllString(plain.Text(d.Body, true), `$1\/`)
 	text = mark(d.Group) + text
 	const note = "\n\n…"
 	if len(text) > most {
@@ -112,7 +89,7 @@ func CheckBranch(name string) error {
 		bad = bad || unicode.IsControl(r) || unicode.IsSpace(r)
 	}
 	if bad {
-		return fmt.Errorf("%w: %q is not a name for a branch", ErrInvalid, clip(name, 100))
+		return fmt.Errorf("%w: %q is not a name for a branch", ErrInvalid, plain.Line(name, 100))
 	}
 	return nil
 }

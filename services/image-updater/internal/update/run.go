@@ -50,6 +50,9 @@ func (u *updater) Run(ctx context.Context, run *stage.Run) (stage.Result, error)
 	if err == nil {
 		err = u.succeeded(ctx, run, auto, known, all, result)
 	}
+	if err == nil {
+		err = result.rest
+	}
 	var wait *waitError
 	if errors.As(err, &wait) {
 		return stage.Result{Next: wait.after, Exact: true, Idle: true}, run.Keep(known)

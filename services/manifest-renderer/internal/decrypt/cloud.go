@@ -20,7 +20,7 @@ import (
 	"golang.org/x/oauth2"
 	"sigs.k8s.io/yaml"
 
-	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/guard"
+	"github.com/sluice-cd/sluice/libs/guard"
 )
 
 func awsCredentials(value []byte) (aws.CredentialsProvider, error) {

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/guard"
+	"github.com/sluice-cd/sluice/libs/guard"
 )
 
 // guardedClient connects to no address that only this machine reaches. The address of a Vault comes from an encrypted file, and so from

@@ -64,7 +64,7 @@ func (f *Fetcher) clone(ctx context.Context, r *repository) (render.Remote, erro
 	if err != nil {
 		return render.Remote{}, errMalformed
 	}
-	if err := checkHost(f.guard, u); err != nil {
+	if err := f.guard.CheckURL(u); err != nil {
 		return render.Remote{}, err
 	}
 	resolved, err := f.resolve(ctx, r)

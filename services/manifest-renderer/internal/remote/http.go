@@ -9,13 +9,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"path"
 	"strings"
 	"time"
 
-	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/guard"
+	"github.com/sluice-cd/sluice/libs/guard"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/render"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/tree"
 )
@@ -33,7 +32,7 @@ func newClient(g guard.Guard) *http.Client {
 			if err := checkRedirect(to, via); err != nil {
 				return err
 			}
-			return checkHost(g, to.URL)
+			return g.CheckURL(to.URL)
 		},
 		Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 10 * time.Second,
@@ -54,20 +53,11 @@ func checkRedirect(to *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// checkHost refuses an address that is written as such: behind a proxy no connection to it would be judged.
-func checkHost(g guard.Guard, u *url.URL) error {
-	a, err := netip.ParseAddr(u.Hostname())
-	if err != nil {
-		return nil
-	}
-	return g.Check(a)
-}
-
 // download gets a file.
 func (f *Fetcher) download(ctx context.Context, u *url.URL) (render.Remote, error) {
 	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
 	defer cancel()
-	if err := checkHost(f.guard, u); err != nil {
+	if err := f.guard.CheckURL(u); err != nil {
 		return render.Remote{}, err
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)

@@ -74,6 +74,9 @@ func (s *Scanner) Run(ctx context.Context, run *stage.Run) (stage.Result, error)
 	if err != nil {
 		return s.failed(ctx, run, repo, known, err)
 	}
+	if found.listing.StartedAt.Before(known.RequestedSince) { // it was begun before, and only gone on with
+		return stage.Result{Next: least, Exact: true}, nil
+	}
 	return stage.Result{Next: untilDue(repo, found.listing)}, nil
 }
 

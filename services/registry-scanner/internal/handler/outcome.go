@@ -93,6 +93,11 @@ func (s *Scanner) succeeded(ctx context.Context, run *stage.Run, repo *imagev1.I
 			return err
 		}
 	}
+	if known.Failed != "" {
+		if err := run.Tell(ctx, recoveredFact(repo)); err != nil {
+			return err
+		}
+	}
 	if was := apimeta.FindStatusCondition(before.Status.Conditions, meta.ReadyCondition); was == nil || was.Message != message || was.Status != metav1.ConditionTrue {
 		s.Events.Normal(repo, known.Revision, meta.SucceededReason, message)
 	}
@@ -156,6 +161,9 @@ func (s *Scanner) failed(ctx context.Context, run *stage.Run, repo *imagev1.Imag
 	}
 	if known.Failed != told.reason+": "+told.message {
 		run.Log.Warn("cannot scan image", "image", repo.Spec.Image, "reason", told.reason, "err", failure)
+		if err := run.Tell(ctx, failedFact(repo, told)); err != nil {
+			return stage.Result{}, errors.Join(failure, err)
+		}
 		s.Events.Warning(repo, "", told.reason, told.message)
 		known.Failed = told.reason + ": " + told.message
 	}
@@ -169,6 +177,20 @@ func (s *Scanner) failed(ctx context.Context, run *stage.Run, repo *imagev1.Imag
 		return stage.Result{}, stage.After(told.after, failure)
 	}
 	return stage.Result{}, failure
+}
+
+func failedFact(repo *imagev1.ImageRepository, told failure) *factsv1.Fact {
+	return &factsv1.Fact{
+		Id: fmt.Sprintf("%s/image-failed/%s/%d", repo.UID, told.reason, time.Now().UnixNano()), Object: reference(repo),
+		Kind: &factsv1.Fact_ImageFailed{ImageFailed: &factsv1.ImageFailed{Reason: told.reason, Message: told.message}},
+	}
+}
+
+func recoveredFact(repo *imagev1.ImageRepository) *factsv1.Fact {
+	return &factsv1.Fact{
+		Id: fmt.Sprintf("%s/recovered/%d", repo.UID, time.Now().UnixNano()), Object: reference(repo),
+		Kind: &factsv1.Fact_Recovered{Recovered: &factsv1.Recovered{Message: "scanning works again"}},
+	}
 }
 
 // comeBack is when to come back from what is no failure: the budget is used up, or somebody else scans.

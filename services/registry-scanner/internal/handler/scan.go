@@ -32,6 +32,9 @@ func (s *Scanner) look(ctx context.Context, run *stage.Run, repo *imagev1.ImageR
 		return nil, err
 	}
 	listing, err := s.Cache.Listing(ctx, want.scope)
+	if err == nil {
+		err = s.notePush(ctx, known, want)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -41,6 +44,15 @@ func (s *Scanner) look(ctx context.Context, run *stage.Run, repo *imagev1.ImageR
 		}
 	}
 	return note(repo, known, want, listing)
+}
+
+// notePush takes note of a push that somebody spoke of as of a request for a scan.
+func (s *Scanner) notePush(ctx context.Context, known *state.Scanned, want *target) error {
+	at, err := s.Cache.PushedAt(ctx, want.scope.Image)
+	if err == nil && at.After(known.RequestedSince) {
+		known.RequestedSince = at
+	}
+	return err
 }
 
 // scan makes a new listing, unless somebody does or just did.

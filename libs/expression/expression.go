@@ -1,0 +1,109 @@
+// Package expression evaluates the CEL expressions that custom resources may have, in the dialect that Flux documents.
+package expression
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+	"github.com/google/cel-go/ext"
+)
+
+// Expression is one prepared expression.
+type Expression struct{ program cel.Program }
+
+// costLimit bounds the work of one evaluation; it is far above what an expression over one object needs.
+const costLimit = 10_000_000
+
+func environment(variables ...string) (*cel.Env, error) {
+	options := []cel.EnvOption{
+		cel.HomogeneousAggregateLiterals(), cel.EagerlyValidateDeclarations(true), cel.DefaultUTCTimeZone(true),
+		cel.CrossTypeNumericComparisons(true), cel.OptionalTypes(), ext.Strings(), ext.Sets(), ext.Encoders(),
+	}
+	for _, v := range variables {
+		options = append(options, cel.Variable(v, cel.ObjectType("google.protobuf.Struct")))
+	}
+	env, err := cel.NewEnv(options...)
+	if err != nil {
+		return nil, fmt.Errorf("make CEL environment: %w", err)
+	}
+	return env, nil
+}
+
+// Parse prepares an expression over the top-level fields of any object: which there are shows when it is evaluated.
+func Parse(text string) (*Expression, error) {
+	env, err := environment()
+	if err != nil {
+		return nil, err
+	}
+	ast, issues := env.Parse(text)
+	if issues.Err() != nil {
+		return nil, fmt.Errorf("parse %q: %w", text, issues.Err())
+	}
+	return program(env, ast)
+}
+
+// Compile prepares an expression over objects with the given names. It must be true or false.
+func Compile(text string, variables ...string) (*Expression, error) {
+	env, ast, err := compile(text, variables)
+	if err != nil {
+		return nil, err
+	}
+	if t := ast.OutputType(); t != cel.BoolType {
+		return nil, fmt.Errorf("compile %q: it is a %s, want true or false", text, t)
+	}
+	return program(env, ast)
+}
+
+// CompileValue prepares an expression over objects with the given names. It may have any value.
+func CompileValue(text string, variables ...string) (*Expression, error) {
+	env, ast, err := compile(text, variables)
+	if err != nil {
+		return nil, err
+	}
+	return program(env, ast)
+}
+
+func compile(text string, variables []string) (*cel.Env, *cel.Ast, error) {
+	env, err := environment(variables...)
+	if err != nil {
+		return nil, nil, err
+	}
+	ast, issues := env.Compile(text)
+	if issues.Err() != nil {
+		return nil, nil, fmt.Errorf("compile %q: %w", text, issues.Err())
+	}
+	return env, ast, nil
+}
+
+func program(env *cel.Env, ast *cel.Ast) (*Expression, error) {
+	p, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.InterruptCheckFrequency(100), cel.CostLimit(costLimit))
+	if err != nil {
+		return nil, fmt.Errorf("prepare expression: %w", err)
+	}
+	return &Expression{p}, nil
+}
+
+// Bool evaluates the expression.
+func (e *Expression) Bool(ctx context.Context, variables map[string]any) (bool, error) {
+	value, err := e.Value(ctx, variables)
+	if err != nil {
+		return false, err
+	}
+	yes, ok := value.(types.Bool)
+	if !ok {
+		return false, fmt.Errorf("evaluate expression: it is a %s, want true or false", value.Type().TypeName())
+	}
+	return bool(yes), nil
+}
+
+// Value evaluates the expression to what it is, for another expression to use.
+func (e *Expression) Value(ctx context.Context, variables map[string]any) (ref.Val, error) {
+	value, _, err := e.program.ContextEval(ctx, variables)
+	if err != nil {
+		return nil, fmt.Errorf("evaluate expression: %w", err)
+	}
+	return value, nil
+}
