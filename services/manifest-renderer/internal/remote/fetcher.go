@@ -20,8 +20,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/libs/git"
-	"github.com/sluice-cd/sluice/libs/tempdir"
 	"github.com/sluice-cd/sluice/libs/guard"
+	"github.com/sluice-cd/sluice/libs/tempdir"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/render"
 )
 
