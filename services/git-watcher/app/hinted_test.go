@@ -32,7 +32,7 @@ func TestHints(t *testing.T) {
 
 	untouched := w.commit(other, "a", "2")
 	hash = w.commit(two, "a", "2")
-	normal, err := address.Normal(strings.Replace(w.server.URL("two"), "http://", "ssh://git@", 1) + ".git")
+	normal, err := address.Normal(strings.Replace(strings.TrimSuffix(w.server.URL("two"), ".git"), "http://", "ssh://git@", 1) + ".git")
 	w.do(err)
 	hint(&hintsv1.Hint{Repositories: []string{normal}})
 	w.ready("two", hash)

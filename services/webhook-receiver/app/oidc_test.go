@@ -80,6 +80,7 @@ func TestOIDC(t *testing.T) {
 			Validations: []receiverv1.OIDCValidation{{Expression: "vars.owner == 'org' && 'org' in vars.owners", Message: "another owner"}},
 		}}
 	})
+	w.repository("app")
 	path := w.ready("app")
 	good := map[string]any{"repository_owner": "org", "repository": "org/app"}
 	w.sendUntil(http.StatusOK, "POST", path, i.token(t, i.key, good), []byte(`{}`))
@@ -146,6 +147,7 @@ func TestGCR(t *testing.T) {
 	w.receiver("app", "gcr", func(r *receiverv1.Receiver) {
 		r.Spec.ResourceFilter = "req.tag == 'us.gcr.io/am/am.kebab.api:test' && req.action == 'INSERT'"
 	})
+	w.repository("app")
 	path, body := w.ready("app"), sample(t, "gcr.json")
 	good := map[string]any{"iss": "https://accounts.google.com", "aud": "https://hooks.example.org", "email": "push@project.iam.gserviceaccount.com", "email_verified": true}
 	w.sendUntil(http.StatusOK, "POST", path, google.token(t, google.key, good), body)
