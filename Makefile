@@ -18,7 +18,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TAGS := grpcnotrace
 LDFLAGS := -s -w -X github.com/sluice-cd/sluice/libs/version.Version=$(VERSION)
 
-SERVICES := git-watcher manifest-renderer applier registry-scanner image-updater notifier
+SERVICES := git-watcher manifest-renderer applier registry-scanner image-updater webhook-receiver notifier
 COMMANDS := sluice sluice-bus
 PROGRAMS := $(addprefix bin/,$(COMMANDS) $(SERVICES))
 MODULES := $(patsubst %/go.mod,%,$(shell git ls-files '*go.mod'))
@@ -122,6 +122,7 @@ check-generated: # generating again would change nothing
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
 	$(MAKE) --no-print-directory generate-into DEST="$$dir"; \
 	diff -ru --exclude=doc.go "$$dir/proto/facts" proto/facts && \
+	diff -ru --exclude=doc.go "$$dir/proto/hints" proto/hints && \
 	diff -u "$$dir/proto/baseline.json" proto/baseline.json && \
 	diff -ru --exclude='*.go' --exclude=overlay --exclude=testdata "$$dir/deploy/crds" deploy/crds || \
 	{ echo "generated files are not up to date, run make generate"; exit 1; }

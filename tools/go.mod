@@ -21,6 +21,7 @@ require (
 	github.com/sluice-cd/sluice/services/manifest-renderer v0.0.0
 	github.com/sluice-cd/sluice/services/notifier v0.0.0
 	github.com/sluice-cd/sluice/services/registry-scanner v0.0.0
+	github.com/sluice-cd/sluice/services/webhook-receiver v0.0.0
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.10
 	golang.org/x/term v0.47.0
@@ -97,6 +98,7 @@ require (
 	github.com/cloudflare/circl v1.6.4 // indirect
 	github.com/cncf/xds/go v0.0.0-20260202195803-dba9d589def2 // indirect
 	github.com/containerd/stargz-snapshotter/estargz v0.18.2 // indirect
+	github.com/coreos/go-oidc/v3 v3.21.0 // indirect
 	github.com/cyphar/filepath-securejoin v0.6.1 // indirect
 	github.com/davecgh/go-spew v1.1.2-0.20180830191138-d8f796af33cc // indirect
 	github.com/docker/cli v29.6.2+incompatible // indirect
@@ -268,4 +270,5 @@ replace (
 	github.com/sluice-cd/sluice/services/manifest-renderer => ../services/manifest-renderer
 	github.com/sluice-cd/sluice/services/notifier => ../services/notifier
 	github.com/sluice-cd/sluice/services/registry-scanner => ../services/registry-scanner
+	github.com/sluice-cd/sluice/services/webhook-receiver => ../services/webhook-receiver
 )

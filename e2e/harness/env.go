@@ -141,12 +141,19 @@ func (e *Env) startServices(replicas int) {
 	if err := e.StartCache(e.t.Context()); err != nil {
 		e.t.Fatal(err)
 	}
+	var started []*localrun.Replica
 	for range replicas {
 		for _, service := range e.Services() {
-			e.AddReplica(service)
+			started = append(started, e.AddReplica(service))
 		}
 	}
-	e.AwaitReplicas()
+	ctx, cancel := context.WithTimeout(e.t.Context(), startTime)
+	defer cancel()
+	for _, r := range started { // also those that ended already
+		if err := r.WaitReady(ctx); err != nil {
+			e.t.Fatal(err)
+		}
+	}
 }
 
 // AddReplica starts one more replica of a service, without waiting for it.

@@ -5,6 +5,7 @@
 //
 //   - stream WORK holds one pending trigger per object and stage (work.>) and the armed next runs (sched.>);
 //   - stream FACTS holds what services tell one another (fact.>), with payloads and an age limit;
+//   - stream HINTS holds what calls from outside say to look at (hint.>), durable before they are answered;
 //   - bucket "state" holds the lock and the record of each object and stage;
 //   - streams SMALL_artifacts and SMALL_sets hold content-addressed bytes, packed sources and sealed rendered sets, of up to 256 KiB:
 //     one message each;

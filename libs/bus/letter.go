@@ -166,8 +166,6 @@ func headerText(text string) string {
 // Letters reads the letters of a channel, oldest first; all channels' when it has no name. stream is StreamOutbox or StreamDead. Without
 // bodies only the headers are read.
 func (c *Conn) Letters(ctx context.Context, stream string, channel types.NamespacedName, bodies bool) ([]Letter, error) {
-	ctx, cancel := context.WithTimeout(ctx, listTime)
-	defer cancel()
 	box := boxOutbox
 	if stream == StreamDead {
 		box = boxDead
@@ -176,13 +174,9 @@ func (c *Conn) Letters(ctx context.Context, stream string, channel types.Namespa
 	if channel.Name != "" {
 		filter = channelPrefix(box, channel) + ">"
 	}
-	s, err := c.openStream(ctx, stream)
-	if err != nil {
-		return nil, err
-	}
 	var out []Letter
-	err = readAll(ctx, s, filter, !bodies, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
-		l, err := parseLetter(m, meta)
+	err := c.each(ctx, stream, filter, !bodies, func(m jetstream.Msg) error {
+		l, err := parseLetter(m)
 		if err == nil {
 			out = append(out, l)
 		}
@@ -194,7 +188,11 @@ func (c *Conn) Letters(ctx context.Context, stream string, channel types.Namespa
 	return out, nil
 }
 
-func parseLetter(m jetstream.Msg, meta *jetstream.MsgMetadata) (Letter, error) {
+func parseLetter(m jetstream.Msg) (Letter, error) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return Letter{}, err
+	}
 	l := Letter{Data: m.Data(), Sequence: meta.Sequence.Stream, Written: meta.Timestamp, Since: meta.Timestamp}
 	parts := strings.Split(m.Subject(), ".")
 	if len(parts) != 5 {

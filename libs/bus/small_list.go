@@ -23,25 +23,23 @@ func (s *smallStore) List(ctx context.Context) ([]ArtifactInfo, error) {
 	return append(large, small...), nil
 }
 
-// listSmall reads the headers of all messages.
+// listSmall reads the headers of all messages. What is put while this goes on is too new to matter.
 func (s *smallStore) listSmall(ctx context.Context) ([]ArtifactInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, listTime)
-	defer cancel()
-	stream, err := s.conn.JS.Stream(ctx, s.streamName())
-	if err != nil {
-		return nil, err
-	}
 	var infos []ArtifactInfo
-	err = readAll(ctx, stream, smallPrefix(s.large.bucket)+"*", true, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
-		info, err := s.info(msg, meta)
+	err := s.conn.each(ctx, s.streamName(), smallPrefix(s.large.bucket)+"*", true, func(msg jetstream.Msg) error {
+		info, err := s.info(msg)
 		infos = append(infos, info)
 		return err
 	})
 	return infos, err
 }
 
-func (s *smallStore) info(msg jetstream.Msg, meta *jetstream.MsgMetadata) (ArtifactInfo, error) {
+func (s *smallStore) info(msg jetstream.Msg) (ArtifactInfo, error) {
 	name, err := unescape(strings.TrimPrefix(msg.Subject(), smallPrefix(s.large.bucket)))
+	if err != nil {
+		return ArtifactInfo{}, err
+	}
+	meta, err := msg.Metadata()
 	if err != nil {
 		return ArtifactInfo{}, err
 	}

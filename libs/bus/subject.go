@@ -11,6 +11,7 @@ import (
 const (
 	StreamWork      = "WORK"
 	StreamFacts     = "FACTS"
+	StreamHints     = "HINTS"
 	BucketState     = "state"
 	BucketArtifacts = "artifacts"
 	BucketSets      = "sets"

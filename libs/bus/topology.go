@@ -15,6 +15,8 @@ type Topology struct {
 	Replicas         int           // copies of each stream, 1 to 5; 0 means 1
 	FactsMaxAge      time.Duration // how long facts are kept; 0 means 7 days
 	FactsMaxBytes    int64         // cap of the facts stream in bytes; 0 means 256 MiB
+	HintsMaxAge      time.Duration // how long hints are kept; 0 means 6 hours
+	HintsMaxBytes    int64         // cap of the hints stream in bytes; 0 means 256 MiB
 	ArtifactMaxBytes int64         // cap of each store of artifacts in bytes, once for small ones and once for large ones; 0 means none
 	OutboxMaxBytes   int64         // cap of the outbox in bytes, and four times that of dead letters; 0 means 512 MiB
 }
@@ -29,6 +31,12 @@ func (t Topology) withDefaults() Topology {
 	if t.FactsMaxBytes == 0 {
 		t.FactsMaxBytes = 256 << 20
 	}
+	if t.HintsMaxAge == 0 {
+		t.HintsMaxAge = 6 * time.Hour
+	}
+	if t.HintsMaxBytes == 0 {
+		t.HintsMaxBytes = 256 << 20
+	}
 	if t.ArtifactMaxBytes == 0 {
 		t.ArtifactMaxBytes = -1
 	}
@@ -41,7 +49,7 @@ func (t Topology) withDefaults() Topology {
 // streams are all that declare makes, those behind buckets included.
 func streams() []string {
 	return []string{
-		StreamWork, StreamFacts, streamState, streamOf(BucketArtifacts), streamOf(BucketSets), smallStream(BucketArtifacts), smallStream(BucketSets),
+		StreamWork, StreamFacts, StreamHints, streamState, streamOf(BucketArtifacts), streamOf(BucketSets), smallStream(BucketArtifacts), smallStream(BucketSets),
 		StreamOutbox, StreamDead,
 	}
 }
@@ -113,10 +121,27 @@ func (c *Conn) declare(ctx context.Context) (time.Time, error) {
 	}); err != nil {
 		return time.Time{}, err
 	}
-	if err := c.declareBoxes(ctx, t); err != nil {
+	if err := errors.Join(c.declareHints(ctx, t), c.declareBoxes(ctx, t)); err != nil {
 		return time.Time{}, err
 	}
 	return work.Created, c.declareBuckets(ctx, t)
+}
+
+// declareHints makes the stream of what calls from outside say. A hint that is too old is of no use: intervals were faster.
+func (c *Conn) declareHints(ctx context.Context, t Topology) error {
+	_, err := c.declareStream(ctx, jetstream.StreamConfig{
+		Name:        StreamHints,
+		Description: "Calls from outside: what to look at",
+		Subjects:    []string{"hint.>"},
+		Retention:   jetstream.LimitsPolicy,
+		Discard:     jetstream.DiscardOld,
+		MaxAge:      t.HintsMaxAge,
+		MaxBytes:    t.HintsMaxBytes,
+		Storage:     jetstream.FileStorage,
+		Replicas:    t.Replicas,
+		AllowDirect: true,
+	})
+	return err
 }
 
 func (c *Conn) declareStream(ctx context.Context, cfg jetstream.StreamConfig) (*jetstream.StreamInfo, error) {

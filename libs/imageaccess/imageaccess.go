@@ -6,6 +6,7 @@ package imageaccess
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
@@ -40,6 +41,9 @@ type Resolver struct {
 	cluster *kube.Cluster
 	others  bool
 	cloud   *cache.TokenCache
+
+	mu      sync.Mutex
+	ambient map[string]ambient // by provider
 }
 
 // New makes a Resolver. others lets objects name a ServiceAccount with whose identity a cloud is asked: the feature gate
@@ -52,7 +56,7 @@ func New(cluster *kube.Cluster, others bool) (*Resolver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the cache of tokens: %w", err)
 	}
-	return &Resolver{cluster: cluster, others: others, cloud: cloud}, nil
+	return &Resolver{cluster: cluster, others: others, cloud: cloud, ambient: map[string]ambient{}}, nil
 }
 
 // Access reads how the image of an ImageRepository is reached. An *Error is the object's fault; any other error is the API server's.

@@ -46,6 +46,8 @@ type Cluster struct {
 	Config *rest.Config
 	Client client.Client // reads and writes the API server itself, past the cache
 	Cache  cache.Cache   // holds the custom resources that were watched with Watch
+	// Selective says that the cache holds but some objects of each kind, by Options.WatchLabelSelector.
+	Selective bool
 
 	log     *slog.Logger
 	starts  sync.WaitGroup // calls of Start that are still to come
@@ -106,7 +108,7 @@ func Connect(o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make cache: %w", err)
 	}
-	c := &Cluster{Config: cfg, Client: live, Cache: objects, log: o.Log}
+	c := &Cluster{Config: cfg, Client: live, Cache: objects, Selective: !selector.Empty(), log: o.Log}
 	c.starts.Add(max(1, o.Sharers))
 	return c, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluice-cd/sluice/libs/bus"
 	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
+	hintsv1 "github.com/sluice-cd/sluice/proto/hints/v1"
 )
 
 // Handler brings one object forward.
@@ -57,6 +58,9 @@ type Options struct {
 	// as a hint.
 	Facts []string
 	Map   func(ctx context.Context, f *factsv1.Fact) ([]types.NamespacedName, error)
+	// Hints says which objects of this stage a hint from outside is about; nil for a stage that takes none. It reads the hint's word only as
+	// one. An error brings the hint again later.
+	Hints func(ctx context.Context, h *hintsv1.Hint) ([]types.NamespacedName, error)
 }
 
 func (o Options) withDefaults() Options {
@@ -201,6 +205,9 @@ func (s *Stage) Run(ctx context.Context) {
 	if len(s.opts.Facts) > 0 {
 		wg.Go(func() { s.followFacts(ctx) })
 	}
+	if s.opts.Hints != nil {
+		wg.Go(func() { FollowHints(ctx, s.rt.Bus, s.log, s.Name, s.takeHints) })
+	}
 	<-ctx.Done()
 	s.mu.Lock()
 	s.endPulls()
@@ -210,7 +217,8 @@ func (s *Stage) Run(ctx context.Context) {
 
 // resyncLoop does a full pass whenever the bus was wiped, and at start one for objects with nothing armed.
 func (s *Stage) resyncLoop(ctx context.Context) {
-	s.fullPass(ctx, func(keys []types.NamespacedName) error { return s.Ensure(ctx, keys) })
+	s.fullPass(ctx, func(keys []types.NamespacedName) error { return s.Ensure(ctx, s.outbox.notWoken(keys)) })
+	s.outbox.endStart()
 	for {
 		select {
 		case <-ctx.Done():

@@ -17,8 +17,10 @@ const (
 	StageScan   = "scan"   // registry-scanner: an ImageRepository's tags
 	StagePolicy = "policy" // image-updater: an ImagePolicy's chosen image
 	StageUpdate = "update" // image-updater: an ImageUpdateAutomation's commits
-	StageNews   = "news"   // notifier: what facts mean for people
-	StageNotify = "notify" // notifier: what is told through a Provider
+
+	StageReceive = "receive" // webhook-receiver: a Receiver's address
+	StageNews    = "news"    // notifier: what facts mean for people
+	StageNotify  = "notify"  // notifier: what is told through a Provider
 )
 
 // Source is what git-watcher knows of a GitRepository.

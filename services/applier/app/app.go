@@ -48,6 +48,7 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 		Cluster:    env.Cluster, Bus: env.Bus, Sealer: sealer, Events: events,
 		Engines:              handler.NewEngines(env.Cluster.Config, c.Requests),
 		DefaultAccount:       c.DefaultServiceAccount,
+		WatchedClusters:      c.WatchedClusters,
 		NoCrossNamespaceRefs: env.NoCrossNamespaceRefs,
 		PruneGuard:           handler.PruneGuard{Off: !c.PruneGuard, Share: c.PruneGuardShare},
 	}
@@ -56,7 +57,7 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 	}
 	applications := stage.New(env.Stages, state.StageApply, h, stage.Options{
 		Slots: c.Concurrency, Objects: env.Cluster.Kustomizations, Backoff: handler.Backoff,
-		Facts: []string{bus.FactManifestsRendered, bus.FactRenderFailed, bus.FactApplied, bus.FactHealthChanged}, Map: h.Woken,
+		Facts: []string{bus.FactManifestsRendered, bus.FactRenderFailed, bus.FactApplied, bus.FactHealthChanged}, Map: h.Woken, Hints: env.Cluster.HintedKustomizations,
 	})
 	if err := env.Cluster.Watch(ctx, &kustomizev1.Kustomization{}, kube.KustomizationHandled, handler.Deletions{Waker: applications}); err != nil {
 		return err

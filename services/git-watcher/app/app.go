@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -19,6 +20,9 @@ import (
 	"github.com/sluice-cd/sluice/services/git-watcher/internal/config"
 	"github.com/sluice-cd/sluice/services/git-watcher/internal/handler"
 )
+
+// unusedMirror is how long the mirror of a repository that no object names is kept.
+const unusedMirror = 24 * time.Hour
 
 // Config is what git-watcher can be told.
 type Config = config.Config
@@ -61,9 +65,12 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 	if err := handler.IndexIncludes(ctx, env.Cluster); err != nil {
 		return err
 	}
+	if err := handler.IndexAddresses(ctx, env.Cluster); err != nil {
+		return err
+	}
 	repositories := stage.New(env.Stages, state.StageGit, watcher, stage.Options{
 		Slots: c.Concurrency, Objects: listFrom(env), Backoff: handler.Backoff,
-		Facts: []string{bus.FactSourceRevised}, Map: watcher.Includers,
+		Facts: []string{bus.FactSourceRevised}, Map: watcher.Includers, Hints: watcher.Hinted,
 	})
 	if err := env.Cluster.Watch(ctx, &sourcev1.GitRepository{}, handler.Handled, repositories); err != nil {
 		return err
@@ -76,7 +83,7 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { repositories.Run(ctx) })
 	wg.Go(func() { garbage.Run(ctx) })
-	wg.Go(func() { handler.ExpireMirrors(ctx, mirrors, env.Log) })
+	wg.Go(func() { mirrors.Tidy(ctx, unusedMirror) })
 	wg.Wait()
 	return nil
 }

@@ -61,7 +61,9 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 	if err := handler.IndexImages(ctx, env.Cluster); err != nil {
 		return err
 	}
-	images := stage.New(env.Stages, state.StageScan, scanner, stage.Options{Slots: c.Concurrency, Objects: listFrom(env), Backoff: handler.Backoff})
+	images := stage.New(env.Stages, state.StageScan, scanner, stage.Options{
+		Slots: c.Concurrency, Objects: listFrom(env), Backoff: handler.Backoff, Hints: scanner.Hinted,
+	})
 	if err := env.Cluster.Watch(ctx, &imagev1.ImageRepository{}, handler.Handled, images); err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ import (
 	renderer "github.com/sluice-cd/sluice/services/manifest-renderer/app"
 	notifier "github.com/sluice-cd/sluice/services/notifier/app"
 	scanner "github.com/sluice-cd/sluice/services/registry-scanner/app"
+	receiver "github.com/sluice-cd/sluice/services/webhook-receiver/app"
 	"github.com/sluice-cd/sluice/tools/internal/install"
 )
 
@@ -46,14 +47,16 @@ type Options struct {
 	Scan   scanner.Config
 	Update updater.Config
 	Notify notifier.Config
+	Hooks  receiver.Config
 }
 
 // DefaultOptions returns the settings for one machine.
 func DefaultOptions() *Options {
 	o := &Options{
 		InstallCRDs: true, Git: gitwatcher.DefaultConfig(), Render: renderer.DefaultConfig(), Apply: applier.DefaultConfig(),
-		Scan: scanner.DefaultConfig(), Update: updater.DefaultConfig(), Notify: notifier.DefaultConfig(),
+		Scan: scanner.DefaultConfig(), Update: updater.DefaultConfig(), Hooks: receiver.DefaultConfig(), Notify: notifier.DefaultConfig(),
 	}
+	o.Hooks.Addr = ""
 	o.Git.ArtifactAddr, o.Git.ArtifactURL = "127.0.0.1:0", ""
 	return o
 }
@@ -66,6 +69,8 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 	f.DurationVar(&o.SyncInterval, "sync-interval", 0, "longest time between a write of the bus and its fsync; 0 syncs every write")
 	f.StringVar(&o.WatchLabelSelector, "watch-label-selector", "", "serve only custom resources with these labels")
 	f.BoolVar(&o.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "forbid references between namespaces")
+	f.IntVar(&o.Apply.WatchedClusters, "watched-clusters", o.Apply.WatchedClusters, "other clusters watched at once, those that the most Kustomizations name; in the others drift is found at the interval")
+	f.Int64Var(&o.Render.RemoteBasesDiskBytes, "remote-bases-disk-bytes", o.Render.RemoteBasesDiskBytes, "bytes of repositories of remote bases kept on disk, beside those that are being fetched")
 	f.StringVar(&o.Apply.DefaultServiceAccount, "default-service-account", "", "service account to impersonate where a Kustomization names none")
 	f.StringVar(&o.Render.SOPSAgeSecret, "sops-age-secret", "", "Secret (namespace/name) with age keys for Kustomizations whose spec.decryption names no Secret")
 	f.BoolVar(&o.Render.StrictSubstitution, "strict-substitution", false, "fail on variables without a value")
@@ -76,6 +81,8 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.MetricsAddr, "metrics-addr", "", "listen address of /metrics, /healthz and /readyz; empty for none")
 	f.StringVar(&o.Git.ArtifactAddr, "artifact-addr", o.Git.ArtifactAddr, "listen address for artifacts over HTTP; empty for none")
 	f.StringVar(&o.Git.ArtifactURL, "artifact-url", o.Git.ArtifactURL, "base URL under which others reach --artifact-addr; empty for the address itself")
+	f.StringVar(&o.Hooks.Addr, "webhook-addr", o.Hooks.Addr, "listen address for calls of hosts (webhooks), for instance :9292; empty for none")
+	o.Hooks.AddWebhookFlags(f)
 	o.Scan.AddRegistryFlags(f)
 	o.Update.AddUpdateFlags(f)
 	o.Notify.AddNotifyFlags(f)
@@ -106,9 +113,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 	}
 	o.Render.SealKeyFile, o.Apply.SealKeyFile = key, key
 	server, err := embedded.Start(embedded.Options{
-		Dir: filepath.Join(o.DataDir, "bus"), SyncInterval: o.SyncInterval, Log: log,
-		// A server that hangs cannot be stopped either: whoever started this process starts it again, with what is on the disk.
-		Hangs: func(err error) { log.Error("ending, to be started again", "err", err); os.Exit(1) },
+		Dir: filepath.Join(o.DataDir, "bus"), SyncInterval: o.SyncInterval, Log: log, Hangs: embedded.StartAnew(log),
 	})
 	if err != nil {
 		return err
@@ -120,7 +125,10 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 	}
 	defer cache.Stop()
 	o.Scan.Redis, o.Update.Redis = opened, opened
-	o.Update.Rate, o.Update.TokenHosts = o.Scan.Rate, o.Scan.TokenHosts
+	o.Update.Rate, o.Update.TokenHosts, o.Update.Images = o.Scan.Rate, o.Scan.TokenHosts, o.Scan.Rules
+	if err := o.validate(); err != nil {
+		return err
+	}
 	env, closeEnv, err := connect(ctx, o, log, server)
 	if err != nil {
 		return ignoreEnd(ctx, err)
@@ -132,6 +140,16 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 		}
 	}
 	return ignoreEnd(ctx, runServices(ctx, o, env, out))
+}
+
+// validate says what is wrong with the settings of the services, by flag.
+func (o *Options) validate() error {
+	for _, service := range []interface{ Validate() error }{&o.Git, &o.Render, &o.Apply, &o.Scan, &o.Update} {
+		if err := service.Validate(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // shareIdentities lets objects of all kinds name service accounts, or of none.
@@ -158,7 +176,7 @@ func connect(ctx context.Context, o *Options, log *slog.Logger, server *embedded
 		return nil, nil, err
 	}
 	cluster, err := kube.Connect(kube.Options{
-		Kubeconfig: o.Kubeconfig, WatchLabelSelector: o.WatchLabelSelector, UserAgent: "sluice/" + version.Version, Sharers: 6, Log: log,
+		Kubeconfig: o.Kubeconfig, WatchLabelSelector: o.WatchLabelSelector, UserAgent: "sluice/" + version.Version, Sharers: 7, Log: log,
 	})
 	if err != nil {
 		conn.Close()
@@ -181,6 +199,7 @@ func runServices(ctx context.Context, o *Options, env *service.Env, out io.Write
 		"registry-scanner":  func(ctx context.Context, e *service.Env) error { return scanner.Run(ctx, e, o.Scan) },
 		"image-updater":     func(ctx context.Context, e *service.Env) error { return updater.Run(ctx, e, o.Update) },
 		"notifier":          func(ctx context.Context, e *service.Env) error { return notifier.Run(ctx, e, o.Notify) },
+		"webhook-receiver":  func(ctx context.Context, e *service.Env) error { return receiver.Run(ctx, e, o.Hooks) },
 	}
 	probes := &service.Probes{}
 	stopProbes, err := service.Serve(o.MetricsAddr, env.Registry, probes, env.Log)

@@ -38,6 +38,7 @@ type Applier struct {
 	DefaultAccount       string
 	NoCrossNamespaceRefs bool
 	PruneGuard           PruneGuard
+	WatchedClusters      int // most other clusters watched at once; zero for no limit
 
 	watchers *Watchers
 	// timeout is how long a Kustomization may take to become healthy; nil is its own.

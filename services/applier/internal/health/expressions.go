@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/sluice-cd/sluice/services/applier/internal/expression"
+	"github.com/sluice-cd/sluice/libs/expression"
 )
 
 // Expressions tell the health of kinds. A nil one tells of none.

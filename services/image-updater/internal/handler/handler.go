@@ -46,11 +46,14 @@ func New(ctx context.Context, c Config) (*stage.Stage, error) {
 	if err := indexRepositories(ctx, cluster); err != nil {
 		return nil, err
 	}
+	if err := indexImages(ctx, cluster.Cache); err != nil {
+		return nil, err
+	}
 	if _, err := cluster.Cache.GetInformer(ctx, &imagev1.ImageRepository{}); err != nil {
 		return nil, fmt.Errorf("watch image repositories: %w", err)
 	}
 	s := stage.New(c.Env.Stages, state.StagePolicy, p, stage.Options{
-		Slots: c.Slots, Objects: p.list, Backoff: patience, Facts: []string{bus.FactImageScanned}, Map: p.followers,
+		Slots: c.Slots, Objects: p.list, Backoff: patience, Facts: []string{bus.FactImageScanned}, Map: p.followers, Hints: p.hinted,
 	})
 	if err := cluster.Watch(ctx, &imagev1.ImagePolicy{}, handled, s); err != nil {
 		return nil, err

@@ -176,7 +176,11 @@ func (j *job) reflect(ctx context.Context, tag string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if d := known[tag]; d.Digest != "" && time.Since(d.At) < j.policy.GetInterval()*85/100 && !j.requested() {
+		pushed, err := j.Cache.PushedAt(ctx, j.scope().Image)
+		if err != nil {
+			return "", err
+		}
+		if d := known[tag]; d.Digest != "" && time.Since(d.At) < j.policy.GetInterval()*85/100 && d.At.After(pushed) && !j.requested() {
 			return d.Digest, nil
 		}
 	default:

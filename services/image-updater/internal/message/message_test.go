@@ -59,6 +59,20 @@ func TestTemplatesAsFluxHasThem(t *testing.T) {
 	}
 }
 
+// TestWhatFilesSayIsOneLine: no name or value of a file begins a line of its own.
+func TestWhatFilesSayIsOneLine(t *testing.T) {
+	hostile := "x\n\nSigned-off-by: Mallory <m@example.com>\r\u2028\x1b[31m\u202e"
+	place := edit.Place{File: hostile, Value: hostile, Object: edit.Object{APIVersion: hostile, Kind: hostile, Namespace: hostile, Name: hostile}}
+	parsed, err := Parse("{{ .Changed.FileChanges }} {{ .Changed.Objects }} {{ .Changed.Changes }}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := parsed.Execute(t.Context(), Data{Changed: NewResult([]edit.Change{{Place: place, New: "x:2"}})})
+	if err != nil || strings.ContainsAny(got, "\n\r\x1b\u2028\u202e") || strings.Count(got, "Mallory") != 12 {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestRemovedFieldsAreTold(t *testing.T) {
 	for _, text := range []string{"{{ range .Updated.Images }}{{ . }}{{ end }}", "{{ .Changed.ImageResult }}"} {
 		if _, err := render(t, text); !errors.Is(err, ErrRemoved) {

@@ -87,19 +87,6 @@ func (a *azure) get(ctx context.Context, id int64) (Request, error) {
 
 func (a *azure) create(ctx context.Context, d Draft) (Request, error) {
 	in := map[string]any{"sourceRefName": "refs/heads/" + d.Head, "targetRefName": "refs/heads/" + d.Base, "title": d.Title, "description": d.Body}
-	var labels, people []map[string]string
-	for _, l := range d.Labels {
-		labels = append(labels, map[string]string{"name": l})
-	}
-	for _, r := range d.Reviewers {
-		people = append(people, map[string]string{"id": r})
-	}
-	if len(labels) > 0 {
-		in["labels"] = labels
-	}
-	if len(people) > 0 {
-		in["reviewers"] = people
-	}
 	var p azurePull
 	if err := a.call(ctx, "POST", a.path(), a.query(), in, &p); err != nil {
 		return Request{}, err
@@ -108,22 +95,20 @@ func (a *azure) create(ctx context.Context, d Draft) (Request, error) {
 }
 
 func (a *azure) update(ctx context.Context, r Request, d Draft) error {
-	if err := a.patch(ctx, r, map[string]any{"title": d.Title, "description": d.Body}); err != nil {
-		return err
-	}
-	for _, l := range d.Labels {
+	return a.patch(ctx, r, map[string]any{"title": d.Title, "description": d.Body})
+}
+
+func (a *azure) label(ctx context.Context, r Request, labels []string) error {
+	for _, l := range labels {
 		if err := a.call(ctx, "POST", a.path(r.ID, "labels"), a.query(), map[string]any{"name": l}, nil); err != nil {
 			return fmt.Errorf("set label %q: %w", l, err)
 		}
 	}
-	return a.review(ctx, r, d)
+	return nil
 }
 
-// review asks reviewers that were not asked: asking again would take back a vote.
-func (a *azure) review(ctx context.Context, r Request, d Draft) error {
-	if len(d.Reviewers) == 0 {
-		return nil
-	}
+// ask leaves out those who were asked: asking again would take back a vote.
+func (a *azure) ask(ctx context.Context, r Request, names []string) error {
 	var have struct {
 		Value []struct {
 			ID string `json:"id"`
@@ -136,7 +121,7 @@ func (a *azure) review(ctx context.Context, r Request, d Draft) error {
 	for _, h := range have.Value {
 		asked[strings.ToLower(h.ID)] = true
 	}
-	for _, id := range d.Reviewers {
+	for _, id := range names {
 		if asked[strings.ToLower(id)] {
 			continue
 		}

@@ -32,6 +32,9 @@ var (
 	ErrUnavailable = errors.New("git host unavailable")
 )
 
+// errForbidden is an answer of 403.
+var errForbidden = fmt.Errorf("%w: forbidden", ErrUnauthorized)
+
 // RateLimitError says that the host wants to be left alone for a while.
 type RateLimitError struct {
 	Until time.Time // when to come back; a minute from now when the host does not say
@@ -49,7 +52,9 @@ func failure(answer *http.Response, body []byte, now time.Time) error {
 		return &RateLimitError{Until: until}
 	}
 	switch code := answer.StatusCode; {
-	case code == http.StatusUnauthorized, code == http.StatusForbidden:
+	case code == http.StatusForbidden:
+		return fmt.Errorf("%w: %s: %s", errForbidden, answer.Status, message)
+	case code == http.StatusUnauthorized:
 		return fmt.Errorf("%w: %s: %s", ErrUnauthorized, answer.Status, message)
 	case code == http.StatusNotFound, code == http.StatusGone:
 		return fmt.Errorf("%w: %s", ErrNotFound, answer.Status)

@@ -81,35 +81,25 @@ func (g *github) create(ctx context.Context, d Draft) (Request, error) {
 	if err := g.call(ctx, "POST", g.path("pulls"), nil, in, &p); err != nil {
 		return Request{}, err
 	}
-	return p.request(), g.decorate(ctx, p.Number, d)
+	return p.request(), nil
 }
 
 func (g *github) update(ctx context.Context, r Request, d Draft) error {
-	if err := g.call(ctx, "PATCH", g.path("pulls", r.ID), nil, map[string]any{"title": d.Title, "body": d.Body}, nil); err != nil {
-		return err
-	}
-	return g.decorate(ctx, r.ID, d)
+	return g.call(ctx, "PATCH", g.path("pulls", r.ID), nil, map[string]any{"title": d.Title, "body": d.Body}, nil)
 }
 
-// decorate adds labels and reviewers.
-func (g *github) decorate(ctx context.Context, id int64, d Draft) error {
-	if len(d.Labels) > 0 {
-		if err := g.call(ctx, "POST", g.path("issues", id, "labels"), nil, map[string]any{"labels": d.Labels}, nil); err != nil {
-			return fmt.Errorf("set labels: %w", err)
-		}
-	}
-	if len(d.Reviewers) > 0 {
-		if err := g.call(ctx, "POST", g.path("pulls", id, "requested_reviewers"), nil, reviewers(d), nil); err != nil {
-			return fmt.Errorf("ask reviewers: %w", err)
-		}
-	}
-	return nil
+func (g *github) label(ctx context.Context, r Request, labels []string) error {
+	return g.call(ctx, "POST", g.path("issues", r.ID, "labels"), nil, map[string]any{"labels": labels}, nil)
+}
+
+func (g *github) ask(ctx context.Context, r Request, names []string) error {
+	return g.call(ctx, "POST", g.path("pulls", r.ID, "requested_reviewers"), nil, reviewers(names), nil)
 }
 
 // reviewers tells people from teams, which are written owner/team.
-func reviewers(d Draft) map[string]any {
+func reviewers(names []string) map[string]any {
 	people, teams := []string{}, []string{}
-	for _, name := range d.Reviewers {
+	for _, name := range names {
 		if _, team, ok := strings.Cut(name, "/"); ok {
 			teams = append(teams, team)
 			continue

@@ -54,11 +54,6 @@ type Draft struct {
 	Group      string // key under which there is one open request at a time
 	Title      string // one line
 	Body       string // Markdown; pass what strangers wrote through Escape
-	// Labels and Reviewers are added, and none that a person added is taken away.
-	// Reviewers are user names; on GitHub and Gitea owner/team too, on Bitbucket
-	// Cloud account ids or {uuid}s, on Azure ids. Bitbucket has no labels.
-	Labels    []string
-	Reviewers []string
 }
 
 // driver is one kind of host.
@@ -69,6 +64,11 @@ type driver interface {
 	get(ctx context.Context, id int64) (Request, error)
 	create(ctx context.Context, d Draft) (Request, error)
 	update(ctx context.Context, r Request, d Draft) error
+	// label and ask add what is given, and take nothing away that a person added. Reviewers are
+	// user names; on GitHub and Gitea owner/team too, on Bitbucket Cloud account ids or
+	// {uuid}s, on Azure ids. Bitbucket has no labels.
+	label(ctx context.Context, r Request, labels []string) error
+	ask(ctx context.Context, r Request, reviewers []string) error
 	autoMerge(ctx context.Context, r Request) error
 	close(ctx context.Context, r Request) error
 	comment(ctx context.Context, r Request, text string) error

@@ -25,6 +25,9 @@ import (
 // heldCondition is the condition that says what is left as it is though a policy chose another image.
 const heldCondition = "Held"
 
+// reasonTooLarge is that of an Event about files that were not looked at.
+const reasonTooLarge = "FileTooLarge"
+
 // maxTold is how many problems or holds a message names.
 const maxTold = 10
 
@@ -50,6 +53,9 @@ func (u *updater) succeeded(ctx context.Context, run *stage.Run, auto *automatio
 	}
 	if err := u.tell(ctx, run, auto, known, result); err != nil {
 		return err
+	}
+	if result.rest != nil {
+		return nil // which is told as a failure
 	}
 	if err := u.tellProblem(ctx, run, auto, known, result.revision, problem); err != nil {
 		return err
@@ -96,8 +102,20 @@ func (r *record) conclude(all *choices, result *outcome) {
 
 // markReady says in conditions what came of the run, and returns the message where not all of it is well.
 func markReady(auto *automationv1.ImageUpdateAutomation, result *outcome) string {
+	if result.rest != nil {
+		reason, _ := classify(result.rest)
+		kube.MarkFailed(&auto.Status.Conditions, auto.Generation, reason, result.rest.Error(), false)
+		return result.rest.Error()
+	}
 	if len(result.problems) == 0 {
-		kube.MarkReady(&auto.Status.Conditions, auto.Generation, meta.SucceededReason, "repository up-to-date")
+		message := "repository up-to-date"
+		if n := len(result.held); n > 0 {
+			message += fmt.Sprintf(", %d held (see condition %s)", n, heldCondition)
+		}
+		if text := skipped(result); text != "" {
+			message += "\n" + text
+		}
+		kube.MarkReady(&auto.Status.Conditions, auto.Generation, meta.SucceededReason, message)
 		return ""
 	}
 	lines := make([]string, 0, maxTold)
@@ -107,6 +125,14 @@ func markReady(auto *automationv1.ImageUpdateAutomation, result *outcome) string
 	message := listed(lines)
 	kube.MarkFailed(&auto.Status.Conditions, auto.Generation, string(result.problems[0].Reason), message, false)
 	return message
+}
+
+// skipped says what was not looked at; empty for nothing.
+func skipped(result *outcome) string {
+	if len(result.skipped) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("not looked at, as larger than %d MiB:\n%s", maxRead>>20, listed(result.skipped))
 }
 
 func listed(lines []string) string {
@@ -183,6 +209,11 @@ func (u *updater) tell(ctx context.Context, run *stage.Run, auto *automationv1.I
 	if result.recalled {
 		if err := u.tellPushed(ctx, run, auto, known.Pushed, ""); err != nil {
 			return err
+		}
+	}
+	if text := skipped(result); text != known.Skipped {
+		if known.Skipped = text; text != "" {
+			u.Events.Warning(auto, result.revision, reasonTooLarge, text)
 		}
 	}
 	told := heldMessage(result.held)
@@ -293,6 +324,10 @@ func (u *updater) failed(ctx context.Context, run *stage.Run, auto *automationv1
 	}
 	if stalled {
 		failure = stage.Stall(failure)
+	}
+	var incomplete *incompleteError
+	if errors.As(failure, &incomplete) && incomplete.final {
+		return stage.Result{Next: max(auto.Spec.Interval.Duration, least)}, run.Keep(known)
 	}
 	var limit *pullrequest.RateLimitError
 	if errors.As(failure, &limit) {

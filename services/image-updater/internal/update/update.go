@@ -7,7 +7,6 @@ package update
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
 	automationv1 "github.com/fluxcd/image-automation-controller/api/v1"
@@ -31,6 +30,7 @@ type Config struct {
 	Cache      *imagecache.Cache
 	Registries *registry.Client
 	Access     *imageaccess.Resolver
+	Images     imageaccess.Rules // for what annotated workloads run
 	Mirrors    *git.Mirrors
 	Git        *access.Reader
 
@@ -53,26 +53,10 @@ func New(ctx context.Context, c Config) (*stage.Stage, error) {
 	u := &updater{Config: c, cluster: c.Env.Cluster, bus: c.Env.Bus}
 	s := stage.New(c.Env.Stages, state.StageUpdate, u, stage.Options{
 		Slots: c.Slots, Objects: u.objects, Backoff: backoff,
-		Facts: []string{bus.FactImageSelected, bus.FactSourceRevised}, Map: u.woken,
+		Facts: []string{bus.FactImageSelected, bus.FactSourceRevised}, Map: u.woken, Hints: u.hinted,
 	})
 	if err := u.cluster.Watch(ctx, &automationv1.ImageUpdateAutomation{}, handled, s); err != nil {
 		return nil, err
 	}
 	return s, u.watchPolicies(ctx, s)
-}
-
-// ExpireMirrors drops, until ctx ends, the mirrors of repositories that no automation has used for a day.
-func ExpireMirrors(ctx context.Context, mirrors *git.Mirrors, log *slog.Logger) {
-	tick := time.NewTicker(time.Hour)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if err := mirrors.Expire(ctx, 24*time.Hour); err != nil {
-			log.Warn("cannot expire mirrors", "err", err)
-		}
-	}
 }

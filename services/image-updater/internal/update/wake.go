@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/stage"
 	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
+	hintsv1 "github.com/sluice-cd/sluice/proto/hints/v1"
 )
 
 // handled reads from an automation's status what it answers.
@@ -61,6 +62,11 @@ func (u *updater) woken(ctx context.Context, f *factsv1.Fact) ([]types.Namespace
 		return u.takers(ctx, policy)
 	}
 	return nil, nil
+}
+
+// hinted lists the automations that a call from outside names.
+func (u *updater) hinted(ctx context.Context, h *hintsv1.Hint) ([]types.NamespacedName, error) {
+	return u.cluster.Hinted(ctx, h, automationv1.ImageUpdateAutomationKind, &automationv1.ImageUpdateAutomation{})
 }
 
 // takers are the automations whose selector takes a policy. One whose selector cannot be read says so itself.

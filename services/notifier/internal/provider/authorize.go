@@ -49,9 +49,7 @@ func withHeader(name, value string) authorize {
 
 // withBasic authorizes by username and password.
 func withBasic(username, password string) authorize {
-	r := http.Request{Header: http.Header{}}
-	r.SetBasicAuth(username, password)
-	return withHeader("Authorization", r.Header.Get("Authorization"))
+	return withHeader("Authorization", basic(username, password))
 }
 
 // withCloud authorizes by a token of a cloud's identity.
@@ -104,17 +102,23 @@ func atGitHub(s Settings) (authorize, error) {
 
 // lend is a client for libraries that ask by themselves; it goes only where ask goes.
 func (c *client) lend() *http.Client {
-	return &http.Client{Transport: lent{c}, Timeout: c.timeout, CheckRedirect: checkRedirect}
+	return &http.Client{Transport: &lent{client: c}, Timeout: c.timeout, CheckRedirect: checkRedirect}
 }
 
-type lent struct{ *client }
+type lent struct {
+	*client
+	refused error // the last refusal to connect, which libraries do not hand on
+}
 
-func (l lent) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := l.guard.CheckURL(r.URL); err != nil {
-		return nil, err
-	}
-	if l.proxied(r) {
+func (l *lent) RoundTrip(r *http.Request) (*http.Response, error) {
+	if l.trusts(r) {
 		r = r.WithContext(context.WithValue(r.Context(), trusted{}, true))
 	}
-	return l.http.Transport.RoundTrip(r)
+	err := l.guard.CheckURL(r.URL)
+	var response *http.Response
+	if err == nil {
+		response, err = l.http.Transport.RoundTrip(r)
+	}
+	l.refused = refusedAddress(err)
+	return response, err
 }

@@ -69,7 +69,7 @@ func (d *discord) call(ctx context.Context, q query) (Receipt, error) {
 var discordMarkup = markup{
 	escape: backslashes, size: characters, newline: "\n",
 	bold: func(s string) string { return "**" + s + "**" },
-	link: func(text, url string) string { return "[" + text + "](" + url + ")" },
+	link: markdownLink,
 }
 
 // discordMessage is one embed; mentions of any sort stay words.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -29,18 +30,21 @@ const (
 // whoever got the token could use it.
 var eventHubSuffixes = []string{".servicebus.windows.net", ".servicebus.chinacloudapi.cn", ".servicebus.usgovcloudapi.net"}
 
+// hostForm is a name, or one with a port.
+var hostForm = regexp.MustCompile(`\A[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?\z`)
+
 // newEventHub sends events to an Azure Event Hub by its HTTP interface, one request per event: the library speaks AMQP, which passes no
 // proxy and keeps a connection for what is one message now and then.
 func newEventHub(s Settings) (Sender, Traits, error) {
 	e, err := locateEventHub(s)
+	if err == nil && e.authorize == nil {
+		e.authorize, err = e.bearer(s)
+	}
 	if err != nil {
 		return nil, Traits{}, err
 	}
-	if e.authorize == nil {
-		e.authorize, err = e.bearer(s)
-	}
 	e.client = newClient(s, e.key)
-	return e, Traits{}, err
+	return e, Traits{}, nil
 }
 
 type eventHub struct {
@@ -59,6 +63,9 @@ func locateEventHub(s Settings) (eventHub, error) {
 		return eventHub{}, fmt.Errorf("%w: an address is needed, the hub's name or a connection string", ErrSettings)
 	case !strings.Contains(place, "SharedAccessKey"):
 		channel, err := s.needChannel("the namespace of the event hub")
+		if err == nil && !hostForm.MatchString(channel) {
+			err = fmt.Errorf("%w: spec.channel is no namespace of Azure Event Hubs", ErrSettings)
+		}
 		return eventHub{namespace: eventHubHost(channel), name: place}, err
 	case s.Spec.ServiceAccountName != "" || s.secret("token") != "":
 		return eventHub{}, fmt.Errorf("%w: a connection string excludes spec.serviceAccountName and a token", ErrSettings)
@@ -76,7 +83,7 @@ func fromConnectionString(text, channel string) (eventHub, error) {
 		}
 	}
 	u, err := url.Parse(parts["Endpoint"])
-	if err != nil || u.Host == "" || parts["SharedAccessKeyName"] == "" || parts["SharedAccessKey"] == "" || parts["EntityPath"] == "" {
+	if err != nil || !hostForm.MatchString(u.Host) || parts["SharedAccessKeyName"] == "" || parts["SharedAccessKey"] == "" || parts["EntityPath"] == "" {
 		return eventHub{}, fmt.Errorf("%w: the connection string needs Endpoint, SharedAccessKeyName, SharedAccessKey and EntityPath", ErrSettings)
 	}
 	e := eventHub{namespace: u.Host, name: parts["EntityPath"], key: parts["SharedAccessKey"]}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/sluice-cd/sluice/libs/githost"
@@ -72,7 +71,7 @@ func (f forge) call(ctx context.Context, method, path string, params url.Values,
 	header.Set("Accept", "application/json")
 	a, err := f.client.ask(ctx, query{Method: method, URL: u, Header: header, JSON: in, Most: maxForgeAnswer})
 	if err != nil {
-		return f.judge(a, header, err)
+		return f.judge(a, err)
 	}
 	if a.Status == http.StatusNonAuthoritativeInfo { // Azure DevOps' page for signing in
 		return &Refusal{Status: a.Status, Reason: "the credentials are not accepted"}
@@ -87,37 +86,21 @@ func (f forge) call(ctx context.Context, method, path string, params url.Values,
 }
 
 // judge knows what git hosts mean beyond what all services do: GitHub limits rates with 403 too, and a conflict passes by itself.
-func (f forge) judge(a answer, header http.Header, err error) error {
+func (f forge) judge(a answer, err error) error {
 	now := time.Now()
 	if until, limited := githost.Limit(&http.Response{StatusCode: a.Status, Header: a.Header}, string(a.Body), now); limited {
 		return &Busy{After: until.Sub(now)}
 	}
-	var refusal *Refusal
-	if !errors.As(err, &refusal) {
-		return err
-	}
-	refusal.Reason = credentials(header).clean(refusal.Reason)
-	if refusal.Status == http.StatusConflict {
+	if refusal, ok := errors.AsType[*Refusal](err); ok && refusal.Status == http.StatusConflict {
 		return fmt.Errorf("answered with status %d: %s", refusal.Status, refusal.Reason)
 	}
-	return refusal
-}
-
-// credentials are what hosts must not repeat in what we tell.
-func credentials(header http.Header) hidden {
-	var words []string
-	for _, name := range []string{"Authorization", "Private-Token"} {
-		value := header.Get(name)
-		_, token, _ := strings.Cut(value, " ")
-		words = append(words, value, token)
-	}
-	return newHidden(words)
+	return err
 }
 
 // notThere reports whether the host said that what was asked for is not there.
 func notThere(err error) bool {
-	var refusal *Refusal
-	return errors.As(err, &refusal) && (refusal.Status == http.StatusNotFound || refusal.Status == http.StatusGone)
+	refusal, ok := errors.AsType[*Refusal](err)
+	return ok && (refusal.Status == http.StatusNotFound || refusal.Status == http.StatusGone)
 }
 
 // params makes the parameters of a request from pairs.

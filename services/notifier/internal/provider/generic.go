@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+
+	"github.com/sluice-cd/sluice/libs/plain"
 )
 
 // newGeneric posts events as JSON.
@@ -48,7 +50,7 @@ func (g generic) Send(ctx context.Context, m Message) (Receipt, error) {
 		return Receipt{}, fmt.Errorf("write the event: %w", err)
 	}
 	header := http.Header{}
-	header.Set("Gotk-Component", m.Event.ReportingController)
+	header.Set("Gotk-Component", plain.Line(m.Event.ReportingController, maxName))
 	if m.Key != "" {
 		header.Set("Idempotency-Key", m.Key)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sort"
 	"strings"
 	"unicode/utf8"
 
@@ -39,7 +40,7 @@ func (g github) path(rest ...any) string {
 // newGitHub sets commit statuses at GitHub.
 func newGitHub(s Settings) (Sender, Traits, error) {
 	g, err := newGitHubForge(s)
-	return &statuses{host: githubStatuses{g}, nameLimit: githubStatusName, textLimit: githubStatusText}, statusTraits, err
+	return &statuses{host: githubStatuses{g}, nameLimit: githubStatusName, textLimit: githubStatusText}, g.paced(statusTraits), err
 }
 
 type githubStatuses struct{ github }
@@ -83,7 +84,7 @@ func (g githubStatuses) set(ctx context.Context, commit string, s status, _ Mess
 // newGitHubDispatch starts workflows of a repository at GitHub by events of type repository_dispatch.
 func newGitHubDispatch(s Settings) (Sender, Traits, error) {
 	g, err := newGitHubForge(s)
-	return githubDispatch{g}, Traits{}, err
+	return githubDispatch{g}, g.paced(Traits{}), err
 }
 
 type githubDispatch struct{ github }
@@ -113,15 +114,20 @@ func eventWithin(e eventv1.Event, most int) ([]byte, error) {
 		return data, nil
 	}
 	message := e.Message
-	for keep := len(message); keep > 0; {
-		keep -= max(len(data)-most, 16)
-		e.Message = strings.ToValidUTF8(message[:max(keep, 0)], "") + "…"
-		if data, err = json.Marshal(e); err != nil {
-			return nil, fmt.Errorf("write the event: %w", err)
-		}
-		if len(data) <= most {
-			return data, nil
-		}
+	over := sort.Search(len(message), func(n int) bool { // the shortest cut that is too long
+		e.Message = cutBytes(message, n)
+		data, err = json.Marshal(e)
+		return err != nil || len(data) > most
+	})
+	e.Message = cutBytes(message, max(over-1, 0))
+	if data, err = json.Marshal(e); err != nil {
+		return nil, fmt.Errorf("write the event: %w", err)
+	}
+	if len(data) <= most {
+		return data, nil
 	}
 	return nil, &Refusal{Reason: fmt.Sprintf("the event has %d bytes without its message; the service takes %d", len(data), most)}
 }
+
+// cutBytes is the beginning of text, of at most n bytes and what says that there was more.
+func cutBytes(text string, n int) string { return strings.ToValidUTF8(text[:n], "") + "…" }

@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -11,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -28,40 +29,27 @@ type client struct {
 	timeout time.Duration
 	guard   guard.Guard
 	hidden  hidden
-	proxied func(*http.Request) bool
-}
-
-// query is one request to a service.
-type query struct {
-	Method string // POST if empty
-	URL    *url.URL
-	Header http.Header // nil for none
-	JSON   any         // what the body is made from, or
-	Body   []byte      // the body itself,
-	Type   string      // which has this content type
-	Most   int64       // bytes of the answer that are looked at; 0 for maxAnswer
-}
-
-// answer is what a service said.
-type answer struct {
-	Status int
-	Header http.Header
-	Body   []byte // its beginning
+	trusts  func(*http.Request) bool // the request goes to the environment's proxy
 }
 
 // newClient asks as s says, and hides secrets, beside those of s, in all its errors.
 func newClient(s Settings, secrets ...string) *client {
+	return newClientBehind(http.ProxyFromEnvironment, s, secrets)
+}
+
+// newClientBehind uses the proxy of the process's environment where s names none.
+func newClientBehind(environment func(*http.Request) (*url.URL, error), s Settings, secrets []string) *client {
 	c := &client{timeout: defaultTimeout, guard: guard.Guard{AllowLocal: s.AllowPrivate, NoPrivate: !s.AllowPrivate}, hidden: hide(s, secrets)}
 	if s.Spec.Timeout != nil && s.Spec.Timeout.Duration > 0 {
 		c.timeout = s.Spec.Timeout.Duration
 	}
-	proxy := http.ProxyFromEnvironment
+	proxy := environment
+	c.trusts = func(r *http.Request) bool {
+		to, err := environment(r)
+		return s.Proxy == nil && err == nil && to != nil
+	}
 	if s.Proxy != nil {
 		proxy = http.ProxyURL(s.Proxy)
-	}
-	c.proxied = func(r *http.Request) bool {
-		to, err := proxy(r)
-		return s.Proxy == nil && err == nil && to != nil
 	}
 	c.http = &http.Client{CheckRedirect: checkRedirect, Transport: c.transport(s, proxy)}
 	return c
@@ -105,6 +93,7 @@ func checkRedirect(to *http.Request, via []*http.Request) error {
 
 // ask sends q and judges the answer, which is given with a *Refusal and a *Busy too.
 func (c *client) ask(ctx context.Context, q query) (answer, error) {
+	c = c.knowing(q.Header)
 	within, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	request, err := q.request(within)
@@ -114,7 +103,7 @@ func (c *client) ask(ctx context.Context, q query) (answer, error) {
 	if err := c.guard.CheckURL(q.URL); err != nil {
 		return answer{}, &Refusal{Reason: c.hidden.clean(err.Error())}
 	}
-	if c.proxied(request) {
+	if c.trusts(request) {
 		request = request.WithContext(context.WithValue(within, trusted{}, true))
 	}
 	response, err := c.http.Do(request)
@@ -130,6 +119,23 @@ func (c *client) ask(ctx context.Context, q query) (answer, error) {
 	return a, c.judge(q.URL, a)
 }
 
+// knowing is a client that hides the credentials of a request too, which may have been issued a moment ago.
+func (c *client) knowing(header http.Header) *client {
+	words := c.hidden.all
+	for _, name := range []string{"Authorization", "Private-Token"} {
+		for _, value := range header[name] {
+			_, token, _ := strings.Cut(value, " ")
+			words = append(slices.Clip(words), value, token)
+		}
+	}
+	if len(words) == len(c.hidden.all) {
+		return c
+	}
+	known := *c
+	known.hidden = newHidden(words)
+	return &known
+}
+
 // read is ask, with the answer's JSON decoded into out.
 func (c *client) read(ctx context.Context, q query, out any) (answer, error) {
 	a, err := c.ask(ctx, q)
@@ -142,49 +148,9 @@ func (c *client) read(ctx context.Context, q query, out any) (answer, error) {
 	return a, nil
 }
 
-func (q query) request(ctx context.Context) (*http.Request, error) {
-	method, body, kind := http.MethodPost, q.Body, q.Type
-	if q.Method != "" {
-		method = q.Method
-	}
-	if q.JSON != nil {
-		var err error
-		if body, err = marshal(q.JSON); err != nil {
-			return nil, err
-		}
-		kind = "application/json"
-	}
-	request, err := http.NewRequestWithContext(ctx, method, q.URL.String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	for name, values := range q.Header {
-		request.Header[http.CanonicalHeaderKey(name)] = values
-	}
-	if kind != "" && request.Header.Get("Content-Type") == "" {
-		request.Header.Set("Content-Type", kind)
-	}
-	request.Header.Set("User-Agent", "sluice")
-	return request, nil
-}
-
-// marshal is JSON whose text is not longer than need be: no HTML is near.
-func marshal(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	err := e.Encode(v)
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
-}
-
 func withoutURL(err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		return wrapped.Err
 	}
 	return err
-}
-
-// bearer is the header of a bearer token.
-func bearer(token string) http.Header {
-	return http.Header{"Authorization": {"Bearer " + token}}
 }

@@ -27,8 +27,6 @@ func characters(s string) int {
 	return n
 }
 
-func bytesOf(s string) int { return len(s) }
-
 // quiet parts an @ from what follows it: names after one are called in all chats, some in whatever text they are.
 func quiet(r rune) string {
 	if r == '@' {
@@ -106,6 +104,15 @@ func (s State) icon() string {
 		return "❌"
 	}
 	return "ℹ️"
+}
+
+// known is a state that services have names and colors for.
+func (s State) known() State {
+	switch s {
+	case Progressing, Succeeded, Failed:
+		return s
+	}
+	return Informed
 }
 
 // color is that of a state, as in CSS.

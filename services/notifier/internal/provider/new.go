@@ -24,8 +24,24 @@ type constructor func(Settings) (Sender, Traits, error)
 func types() map[string]constructor {
 	return map[string]constructor{
 		// Chats.
-		notifyv1.DiscordProvider: newDiscord,
-		notifyv1.SlackProvider:   newSlack,
+		notifyv1.DiscordProvider:    newDiscord,
+		notifyv1.GoogleChatProvider: newGoogleChat,
+		notifyv1.LarkProvider:       newLark,
+		notifyv1.Matrix:             newMatrix,
+		notifyv1.MSTeamsProvider:    newMSTeams,
+		notifyv1.RocketProvider:     newRocket,
+		notifyv1.SlackProvider:      newSlack,
+		notifyv1.TelegramProvider:   newTelegram,
+		notifyv1.WebexProvider:      newWebex,
+		notifyv1.ZulipProvider:      newZulip,
+
+		// Incidents and what happened.
+		notifyv1.AlertManagerProvider: newAlertmanager,
+		notifyv1.DataDogProvider:      newDatadog,
+		notifyv1.GrafanaProvider:      newGrafana,
+		notifyv1.OpsgenieProvider:     newOpsgenie,
+		notifyv1.PagerDutyProvider:    newPagerDuty,
+		notifyv1.SentryProvider:       newSentry,
 
 		// Commit statuses.
 		notifyv1.AzureDevOpsProvider:     newAzureDevOps,

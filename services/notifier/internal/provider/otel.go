@@ -3,7 +3,6 @@ package provider
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -50,7 +49,7 @@ func otelHeader(s Settings) (http.Header, error) {
 	case user == "":
 		header.Set("Authorization", "Bearer "+token)
 	default:
-		header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user+":"+token)))
+		header.Set("Authorization", basic(user, token))
 	}
 	return header, sendable(user, token)
 }
@@ -73,21 +72,13 @@ func (o otel) Send(ctx context.Context, m Message) (Receipt, error) {
 	}
 	a, err := o.client.ask(ctx, query{URL: o.url, Header: o.header, Body: body, Type: "application/x-protobuf"})
 	if err != nil {
-		return Receipt{}, o.passing(a, err)
+		return Receipt{}, err
 	}
 	var said collectorv1.ExportTraceServiceResponse
 	if err := proto.Unmarshal(a.Body, &said); err == nil && said.GetPartialSuccess().GetRejectedSpans() > 0 {
 		return Receipt{}, &Refusal{Reason: "the collector rejects the span: " + o.client.hidden.clean(said.GetPartialSuccess().GetErrorMessage())}
 	}
 	return Receipt{}, nil
-}
-
-// passing knows that OTLP lets clients try again after 502, 503 and 504, which judge says, but not after other errors of a server.
-func (o otel) passing(a answer, err error) error {
-	if a.Status == http.StatusInternalServerError || a.Status == http.StatusNotImplemented {
-		return &Refusal{Status: a.Status, Reason: o.client.reason(a)}
-	}
-	return err
 }
 
 func (o otel) spans(m Message) *tracev1.ResourceSpans {
@@ -119,7 +110,7 @@ func spanOf(m Message, alert Alert) *tracev1.Span {
 	at := uint64(max(e.Timestamp.UnixNano(), 0)) //nolint:gosec // not negative
 	span := &tracev1.Span{
 		TraceId: trace[:16], SpanId: id[:8], ParentSpanId: parent, Kind: tracev1.Span_SPAN_KIND_INTERNAL, Flags: 1,
-		Name:              fmt.Sprintf("%s: %s/%s", e.InvolvedObject.Kind, e.InvolvedObject.Namespace, e.InvolvedObject.Name),
+		Name:              strings.ToValidUTF8(fmt.Sprintf("%s: %s/%s", e.InvolvedObject.Kind, e.InvolvedObject.Namespace, e.InvolvedObject.Name), ""),
 		StartTimeUnixNano: at, EndTimeUnixNano: at, Attributes: spanAttributes(e), Status: &tracev1.Status{Code: tracev1.Status_STATUS_CODE_OK},
 	}
 	if e.Severity == eventv1.EventSeverityError {

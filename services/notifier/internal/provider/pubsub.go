@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
@@ -107,7 +108,11 @@ type googleKey struct {
 // reads them, which is none of a Secret's business.
 func newGoogleKey(c *client, data []byte) (*googleKey, error) {
 	var about struct {
-		Type google.CredentialsType `json:"type"`
+		Type         google.CredentialsType `json:"type"`
+		Email        string                 `json:"client_email"`
+		Key          string                 `json:"private_key"`
+		ClientID     string                 `json:"client_id"`
+		RefreshToken string                 `json:"refresh_token"`
 	}
 	if err := json.Unmarshal(data, &about); err != nil {
 		return nil, fmt.Errorf("%w: key token of the Secret is no JSON with credentials", ErrSettings)
@@ -115,42 +120,36 @@ func newGoogleKey(c *client, data []byte) (*googleKey, error) {
 	if about.Type != google.ServiceAccount && about.Type != google.AuthorizedUser {
 		return nil, fmt.Errorf("%w: key token of the Secret has credentials of another type than service_account and authorized_user", ErrSettings)
 	}
-	g := &googleKey{client: c, json: data, kind: about.Type}
-	if _, err := g.source(context.Background()); err != nil {
+	if block, _ := pem.Decode([]byte(about.Key)); about.Type == google.ServiceAccount && (block == nil || about.Email == "") ||
+		about.Type == google.AuthorizedUser && (about.ClientID == "" || about.RefreshToken == "") {
 		return nil, fmt.Errorf("%w: key token of the Secret has incomplete credentials", ErrSettings)
 	}
-	return g, nil
-}
-
-func (g *googleKey) source(ctx context.Context) (oauth2.TokenSource, error) {
-	ctx = context.WithValue(ctx, oauth2.HTTPClient, g.client.lend())
-	found, err := google.CredentialsFromJSONWithType(ctx, g.json, g.kind, pubSubScope)
-	if err != nil {
-		return nil, err
-	}
-	return found.TokenSource, nil
+	return &googleKey{client: c, json: data, kind: about.Type}, nil
 }
 
 // authorize keeps a token as long as it lasts.
 func (g *googleKey) authorize(ctx context.Context) (http.Header, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.token.Valid() {
-		source, err := g.source(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("%w: key token of the Secret has incomplete credentials", ErrSettings)
-		}
-		if g.token, err = source.Token(); err != nil {
-			return nil, g.judge(err)
-		}
+	if g.token.Valid() {
+		return bearer(g.token.AccessToken), nil
+	}
+	lent := &lent{client: g.client}
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Transport: lent, Timeout: g.client.timeout, CheckRedirect: checkRedirect})
+	found, err := google.CredentialsFromJSONWithType(ctx, g.json, g.kind, pubSubScope)
+	if err == nil {
+		g.token, err = found.TokenSource.Token()
+	}
+	switch {
+	case lent.refused != nil:
+		return nil, lent.refused
+	case err != nil:
+		return nil, g.judge(err)
 	}
 	return bearer(g.token.AccessToken), nil
 }
 
 func (g *googleKey) judge(err error) error {
-	if refused := refusedAddress(err); refused != nil {
-		return refused
-	}
 	said, ok := errors.AsType[*oauth2.RetrieveError](err)
 	if !ok {
 		return fmt.Errorf("get a token for the credentials: %s", g.client.cause(err))

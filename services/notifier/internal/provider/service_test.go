@@ -132,6 +132,11 @@ func sampleMessage() Message {
 			Rows:   []Row{{"Kustomization/apps/web", Failed, "not ready"}, {"Kustomization/apps/api", Progressing, ""}},
 			Links:  []Link{{"commit", "https://git.example.com/team/apps/commit/731f7eaddfb6af01cb2173e18f0f75b0ba780ef1"}},
 		},
+		Status: &CommitStatus{
+			State: Failed, Context: "kustomization/web/0e6e0d34", Description: "health check failed", Commit: "731f7eaddfb6af01cb2173e18f0f75b0ba780ef1",
+			TargetURL: "https://sluice.example.com/apps/web",
+		},
+		Alert: Alert{"flux-system", "all", "5d6f0d34-6ed8-4a4c-a6a6-0f0f0f0f0f0f"},
 	}
 }
 
@@ -157,6 +162,7 @@ func hostileMessage(size int) Message {
 	m.Content.Links = []Link{{"bad", "javascript:alert('dropped')"}, {hostileText, "https://good.example/a(b)?c=\"d'&e=f<g>|h`*_i_"}, {"long", "https://long.example/" + strings.Repeat("x", 5000)}, {"user", "https://user:dropped@host.example/"}}
 	m.Event.Message, m.Event.Reason = text, hostileText
 	m.Event.Metadata = map[string]string{"hostile": text, hostileText: hostileText, "": "empty"}
+	m.Status.Context, m.Status.Description, m.Status.TargetURL = text, text, "javascript:alert('dropped')"
 	m.Event.InvolvedObject.Name = hostileText
 	m.Event.ReportingController = text
 	return m
@@ -174,14 +180,24 @@ func bigMessage() Message {
 
 // kit is what the tests that each type must pass need to know of it.
 type kit struct {
-	settings Settings // but for the address
-	path     string   // of the address
-	inSpec   bool     // the address is in spec.address, otherwise in the Secret
-	check    accept
-	edits    bool
-	machine  bool                          // told by Event, not by Content
-	inert    []string                      // of what pings elsewhere, what does nothing where this type puts it
-	adjust   func(s Sender, base *url.URL) // leads a sender with a fixed address to the test's
+	settings  Settings // but for the address
+	path      string   // of the address
+	user      string   // of the address
+	inSpec    bool     // the address is in spec.address, otherwise in the Secret
+	check     accept
+	edits     bool
+	machine   bool                          // told by Event, not by Content
+	inert     []string                      // of what pings elsewhere, what does nothing where this type puts it
+	connector bool                          // an old connector of Teams
+	adjust    func(s Sender, base *url.URL) // leads a sender with a fixed address to the test's
+	wrap      func(Sender) Sender           // gives messages what this type needs beside the sample's
+}
+
+func (k kit) address(base string) string {
+	if k.user != "" {
+		base = strings.Replace(base, "://", "://"+k.user+"@", 1)
+	}
+	return base + k.path
 }
 
 func (k kit) sender(t *testing.T, base string) (Sender, Traits) {
@@ -192,7 +208,7 @@ func (k kit) sender(t *testing.T, base string) (Sender, Traits) {
 	for name, value := range k.settings.Secret {
 		s.Secret[name] = value
 	}
-	if address := base + k.path; k.inSpec {
+	if address := k.address(base); k.inSpec {
 		s.Spec.Address = address
 	} else if k.adjust == nil {
 		s.Secret["address"] = []byte(address + "\n")
@@ -201,12 +217,18 @@ func (k kit) sender(t *testing.T, base string) (Sender, Traits) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if k.connector {
+		made.(*msteams).connector = true
+	}
 	if k.adjust != nil {
 		to, err := url.Parse(base)
 		if err != nil {
 			t.Fatal(err)
 		}
 		k.adjust(made, to)
+	}
+	if k.wrap != nil {
+		made = k.wrap(made)
 	}
 	return made, traits
 }
@@ -232,7 +254,7 @@ func (k kit) messages(t *testing.T) {
 	info.Content.State, info.Event.Severity = Succeeded, eventv1.EventSeverityInfo
 	resolved := info
 	resolved.Resolved = true
-	for name, m := range map[string]Message{"sample": sampleMessage(), "info": info, "resolved": resolved, "big": bigMessage(), "empty": {Key: key, Incident: incident, Event: sampleMessage().Event}} {
+	for name, m := range map[string]Message{"sample": sampleMessage(), "info": info, "resolved": resolved, "big": bigMessage(), "empty": {Key: key, Incident: incident, Event: sampleMessage().Event, Status: sampleMessage().Status}} {
 		receipt, err := sender.Send(t.Context(), m)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -438,10 +460,13 @@ func (k kit) private(t *testing.T) {
 	}
 	s := serve(t, k.check)
 	settings := k.settings
-	settings.Spec.Address = s.URL + k.path
+	settings.Spec.Address = k.address(s.URL)
 	sender, _, err := New(settings)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if k.wrap != nil {
+		sender = k.wrap(sender)
 	}
 	_, err = sender.Send(t.Context(), sampleMessage())
 	if _, ok := errors.AsType[*Refusal](err); !ok || len(s.taken()) > 0 {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -27,34 +28,35 @@ import (
 
 const latestTags = 10
 
+// seen is a listing as an object sees it.
+type seen struct {
+	listing *imagecache.Listing
+	latest  []string // the last tags by alphabet, the very last first
+}
+
 // note writes down what a listing is for an object.
-func note(repo *imagev1.ImageRepository, known *state.Scanned, want *target, listing *imagecache.Listing) error {
+func note(repo *imagev1.ImageRepository, known *state.Scanned, want *target, listing *imagecache.Listing) (*seen, error) {
 	tags, err := listing.Exclude(want.exclusions)
 	if err != nil {
-		return &specError{imagev1.ReadOperationFailedReason, err}
+		return nil, &specError{imagev1.ReadOperationFailedReason, err}
 	}
 	known.Generation, known.Image, known.Credential, known.Exclusions = repo.Generation, want.scope.Image, want.scope.Credential, want.exclusions
 	known.Listing, known.Tags, known.Total, known.Previous = listing.Digest(), len(tags), len(listing.Tags), listing.PreviousCount
 	known.Vanished, known.Complete, known.Shrunk = len(listing.Vanished), listing.Complete, listing.Shrunk()
 	known.Revision, known.ScannedAt = revision(tags), listing.ScannedAt
-	return nil
+	return &seen{listing, latest(tags)}, nil
 }
 
 // revision is a checksum of tags.
 func revision(tags []imagecache.Tag) string {
 	sum := sha256.New()
 	for _, t := range tags {
-		fmt.Fprintln(sum, t.Name)
+		_, _ = io.WriteString(sum, t.Name+"\n")
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:8])
 }
 
-// latest are the last tags by alphabet, the very last first.
-func latest(listing *imagecache.Listing, exclusions []string) []string {
-	tags, err := listing.Exclude(exclusions)
-	if err != nil {
-		return nil
-	}
+func latest(tags []imagecache.Tag) []string {
 	var names []string
 	for _, t := range slices.Backward(tags) {
 		if len(names) == latestTags {
@@ -66,7 +68,7 @@ func latest(listing *imagecache.Listing, exclusions []string) []string {
 }
 
 // succeeded saves what is known, writes the status and tells of other tags. A run that was killed half-way does here what is missing.
-func (s *Scanner) succeeded(ctx context.Context, run *stage.Run, repo *imagev1.ImageRepository, old, known state.Scanned, listing *imagecache.Listing) error {
+func (s *Scanner) succeeded(ctx context.Context, run *stage.Run, repo *imagev1.ImageRepository, old, known state.Scanned, found *seen) error {
 	if err := s.save(ctx, run, old, known); err != nil {
 		return err
 	}
@@ -76,7 +78,7 @@ func (s *Scanner) succeeded(ctx context.Context, run *stage.Run, repo *imagev1.I
 	status.CanonicalImageName, status.ObservedExclusionList = known.Image, known.Exclusions
 	status.ObservedGeneration, status.LastHandledReconcileAt = repo.Generation, kube.RequestedAt(repo)
 	status.LastScanResult = &imagev1.ScanResult{
-		Revision: known.Revision, TagCount: known.Tags, ScanTime: metav1.NewTime(listing.ScannedAt.Truncate(time.Second)), LatestTags: latest(listing, known.Exclusions),
+		Revision: known.Revision, TagCount: known.Tags, ScanTime: metav1.NewTime(known.ScannedAt.Truncate(time.Second)), LatestTags: found.latest,
 	}
 	kube.MarkReady(&status.Conditions, repo.Generation, meta.SucceededReason, message)
 	if err := s.write(ctx, run, before, repo); err != nil {

@@ -1,4 +1,4 @@
-// Package expression evaluates the CEL expressions that Kustomizations may have, in the dialect that Flux documents.
+// Package expression evaluates the CEL expressions that custom resources may have, in the dialect that Flux documents.
 package expression
 
 import (
@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/ext"
 )
 
@@ -46,18 +47,35 @@ func Parse(text string) (*Expression, error) {
 
 // Compile prepares an expression over objects with the given names. It must be true or false.
 func Compile(text string, variables ...string) (*Expression, error) {
-	env, err := environment(variables...)
+	env, ast, err := compile(text, variables)
 	if err != nil {
 		return nil, err
 	}
-	ast, issues := env.Compile(text)
-	if issues.Err() != nil {
-		return nil, fmt.Errorf("compile %q: %w", text, issues.Err())
-	}
-	if ast.OutputType() != cel.BoolType {
-		return nil, fmt.Errorf("compile %q: it is a %s, want true or false", text, ast.OutputType())
+	if t := ast.OutputType(); t != cel.BoolType {
+		return nil, fmt.Errorf("compile %q: it is a %s, want true or false", text, t)
 	}
 	return program(env, ast)
+}
+
+// CompileValue prepares an expression over objects with the given names. It may have any value.
+func CompileValue(text string, variables ...string) (*Expression, error) {
+	env, ast, err := compile(text, variables)
+	if err != nil {
+		return nil, err
+	}
+	return program(env, ast)
+}
+
+func compile(text string, variables []string) (*cel.Env, *cel.Ast, error) {
+	env, err := environment(variables...)
+	if err != nil {
+		return nil, nil, err
+	}
+	ast, issues := env.Compile(text)
+	if issues.Err() != nil {
+		return nil, nil, fmt.Errorf("compile %q: %w", text, issues.Err())
+	}
+	return env, ast, nil
 }
 
 func program(env *cel.Env, ast *cel.Ast) (*Expression, error) {
@@ -70,13 +88,22 @@ func program(env *cel.Env, ast *cel.Ast) (*Expression, error) {
 
 // Bool evaluates the expression.
 func (e *Expression) Bool(ctx context.Context, variables map[string]any) (bool, error) {
-	value, _, err := e.program.ContextEval(ctx, variables)
+	value, err := e.Value(ctx, variables)
 	if err != nil {
-		return false, fmt.Errorf("evaluate expression: %w", err)
+		return false, err
 	}
 	yes, ok := value.(types.Bool)
 	if !ok {
 		return false, fmt.Errorf("evaluate expression: it is a %s, want true or false", value.Type().TypeName())
 	}
 	return bool(yes), nil
+}
+
+// Value evaluates the expression to what it is, for another expression to use.
+func (e *Expression) Value(ctx context.Context, variables map[string]any) (ref.Val, error) {
+	value, _, err := e.program.ContextEval(ctx, variables)
+	if err != nil {
+		return nil, fmt.Errorf("evaluate expression: %w", err)
+	}
+	return value, nil
 }
