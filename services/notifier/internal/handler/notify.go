@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	notifyv1 "github.com/fluxcd/notification-controller/api/v1beta3"
@@ -27,7 +28,7 @@ type Sending struct {
 	GroupWait    time.Duration // how long a message waits for its commit to end
 	AllowPrivate bool
 	Channels     int // channels that are told something at once
-	Cloud        func(*notifyv1.Provider) provider.Cloud
+	Cloud        func(p *notifyv1.Provider, proxy *url.URL) provider.Cloud
 	Apps         provider.Apps
 	Clock        Clock
 	// New makes senders; provider.New where nothing else is said.

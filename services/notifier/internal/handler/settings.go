@@ -32,9 +32,6 @@ func (j *job) settings(ctx context.Context) (provider.Settings, error) {
 	s := provider.Settings{
 		Spec: p.Spec, Namespace: p.Namespace, Name: p.Name, UID: string(p.UID), Apps: j.sending.Apps, AllowPrivate: j.sending.AllowPrivate,
 	}
-	if j.sending.Cloud != nil {
-		s.Cloud = j.sending.Cloud(p)
-	}
 	var err error
 	if ref := p.Spec.SecretRef; ref != nil {
 		if s.Secret, err = j.secret(ctx, ref.Name); err != nil {
@@ -45,6 +42,9 @@ func (j *job) settings(ctx context.Context) (provider.Settings, error) {
 		return s, err
 	}
 	s.Proxy, err = j.proxy(ctx, s.Secret)
+	if j.sending.Cloud != nil {
+		s.Cloud = j.sending.Cloud(p, s.Proxy)
+	}
 	return s, err
 }
 

@@ -29,7 +29,7 @@ type client struct {
 	timeout time.Duration
 	guard   guard.Guard
 	hidden  hidden
-	trusts  func(*http.Request) bool // the request goes to the environment's proxy
+	trusts func(*http.Request) bool // the request goes to the environment's proxy
 }
 
 // newClient asks as s says, and hides secrets, beside those of s, in all its errors.
