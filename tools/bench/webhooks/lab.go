@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -92,20 +91,7 @@ func (b *bench) stop() error {
 }
 
 func (b *bench) build(ctx context.Context) error {
-	root, err := lab.Root()
-	if err != nil {
-		return err
-	}
-	args := []string{"build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", filepath.Join(b.dir, "bin") + string(filepath.Separator), "./tools/cmd/sluice-bus"}
-	for _, service := range services {
-		args = append(args, "./services/"+service+"/cmd/"+service)
-	}
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build programs: %w\n%s", err, out)
-	}
-	return nil
+	return lab.Build(ctx, filepath.Join(b.dir, "bin"), append(lab.CommandPackages("sluice-bus"), lab.ServicePackages(services...)...))
 }
 
 func (b *bench) startPlane(ctx context.Context) error {

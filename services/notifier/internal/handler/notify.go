@@ -28,10 +28,9 @@ type Sending struct {
 	GroupWait    time.Duration // how long a message waits for its commit to end
 	AllowPrivate bool
 	Channels     int // channels that are told something at once
-	// Cloud gives tokens in the name of a Provider, by way of a proxy if there is one.
-	Cloud func(p *notifyv1.Provider, proxy *url.URL) provider.Cloud
-	Apps  provider.Apps
-	Clock Clock
+	Cloud        func(p *notifyv1.Provider, proxy *url.URL) provider.Cloud
+	Apps         provider.Apps
+	Clock        Clock
 	// New makes senders; provider.New where nothing else is said.
 	New func(provider.Settings) (provider.Sender, provider.Traits, error)
 }
