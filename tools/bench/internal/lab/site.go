@@ -124,6 +124,9 @@ func (s *Site) build(ctx context.Context) error {
 	if s.options.BinDir != "" {
 		return nil
 	}
+	if _, err := s.Folder("bin"); err != nil {
+		return err
+	}
 	return Build(ctx, s.BinDir(), s.options.Packages)
 }
 
