@@ -31,6 +31,7 @@ type Options struct {
 	Git      gittest.Options
 	Flags    []string // more flags for every service
 	Images   bool     // with the services that follow images
+	Notifier bool     // with the service that tells people
 	// Idle leaves bus and services out: the test starts what it wants.
 	Idle bool
 	// Fronts puts proxies between services and bus, and between services and API server.
@@ -84,7 +85,7 @@ func (w *World) Start(t testing.TB, o Options) *Env {
 func (e *Env) install(o Options) {
 	e.t.Helper()
 	run := localrun.Options{
-		BinDir: e.BinDir, Dir: e.Dir, Kubeconfig: e.Plane.Kubeconfig(), LogLevel: "debug", Flags: o.Flags, Output: e.begun.output, Images: o.Images,
+		BinDir: e.BinDir, Dir: e.Dir, Kubeconfig: e.Plane.Kubeconfig(), LogLevel: "debug", Flags: o.Flags, Output: e.begun.output, Images: o.Images, Notifier: o.Notifier,
 	}
 	if o.Fronts {
 		e.startFronts(&run)
@@ -140,12 +141,19 @@ func (e *Env) startServices(replicas int) {
 	if err := e.StartCache(e.t.Context()); err != nil {
 		e.t.Fatal(err)
 	}
+	var started []*localrun.Replica
 	for range replicas {
 		for _, service := range e.Services() {
-			e.AddReplica(service)
+			started = append(started, e.AddReplica(service))
 		}
 	}
-	e.AwaitReplicas()
+	ctx, cancel := context.WithTimeout(e.t.Context(), startTime)
+	defer cancel()
+	for _, r := range started { // also those that ended already
+		if err := r.WaitReady(ctx); err != nil {
+			e.t.Fatal(err)
+		}
+	}
 }
 
 // AddReplica starts one more replica of a service, without waiting for it.

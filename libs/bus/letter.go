@@ -29,6 +29,7 @@ const (
 	headerAbout  = "Sluice-About"
 	headerReason = "Sluice-Reason"
 	headerSince  = "Sluice-Since"
+	headerAgain  = "Sluice-Again"
 )
 
 // Letter is one thing to tell through a channel. It is durable before anybody is told.
@@ -39,6 +40,7 @@ type Letter struct {
 	About   string               // the object that it is about, for people
 	Since   time.Time            // when it was first to be told
 	Reason  string               // why it could not be told; empty as long as that is tried
+	Again   bool                 // somebody asked for it to be told once more
 	Data    []byte
 
 	Sequence uint64    // its place in the stream, once it was read
@@ -84,7 +86,7 @@ func (c *Conn) PutLetters(ctx context.Context, letters []Letter) error {
 func (c *Conn) Resend(ctx context.Context, letters []Letter) error {
 	again := make([]Letter, len(letters))
 	for i, l := range letters {
-		l.Since, l.Reason = time.Now(), ""
+		l.Since, l.Reason, l.Again = time.Now(), "", true
 		again[i] = l
 	}
 	if err := c.putLetters(ctx, boxOutbox, again, noOptions); err != nil {
@@ -111,6 +113,7 @@ func (c *Conn) putLetters(ctx context.Context, box string, letters []Letter, opt
 			l := &some[i]
 			m := message(l.subject(box), l.Data, map[string]string{
 				headerAbout: headerText(l.About), headerReason: headerText(l.Reason), headerSince: l.Since.UTC().Format(time.RFC3339Nano),
+				headerAgain: againText[l.Again],
 			})
 			var err error
 			if futures[i], err = c.JS.PublishMsgAsync(m, options(l)...); err != nil {
@@ -126,6 +129,8 @@ func (c *Conn) putLetters(ctx context.Context, box string, letters []Letter, opt
 	}
 	return nil
 }
+
+var againText = map[bool]string{true: "true"}
 
 func awaitAck(ctx context.Context, f jetstream.PubAckFuture) error {
 	timeout, cancel := oneRequest(ctx)
@@ -161,8 +166,6 @@ func headerText(text string) string {
 // Letters reads the letters of a channel, oldest first; all channels' when it has no name. stream is StreamOutbox or StreamDead. Without
 // bodies only the headers are read.
 func (c *Conn) Letters(ctx context.Context, stream string, channel types.NamespacedName, bodies bool) ([]Letter, error) {
-	ctx, cancel := context.WithTimeout(ctx, listTime)
-	defer cancel()
 	box := boxOutbox
 	if stream == StreamDead {
 		box = boxDead
@@ -171,12 +174,8 @@ func (c *Conn) Letters(ctx context.Context, stream string, channel types.Namespa
 	if channel.Name != "" {
 		filter = channelPrefix(box, channel) + ">"
 	}
-	s, err := c.openStream(ctx, stream)
-	if err != nil {
-		return nil, err
-	}
 	var out []Letter
-	err = readAll(ctx, s, filter, !bodies, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	err := c.each(ctx, stream, filter, !bodies, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
 		l, err := parseLetter(m, meta)
 		if err == nil {
 			out = append(out, l)
@@ -202,6 +201,7 @@ func parseLetter(m jetstream.Msg, meta *jetstream.MsgMetadata) (Letter, error) {
 		}
 	}
 	l.About, l.Reason = m.Headers().Get(headerAbout), m.Headers().Get(headerReason)
+	l.Again = m.Headers().Get(headerAgain) == againText[true]
 	if since, err := time.Parse(time.RFC3339Nano, m.Headers().Get(headerSince)); err == nil {
 		l.Since = since
 	}

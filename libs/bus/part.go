@@ -3,11 +3,9 @@ package bus
 import (
 	"context"
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -32,20 +30,14 @@ type Part struct {
 
 // ListParts reads all parts of an object, by name.
 func (c *Conn) ListParts(ctx context.Context, stage string, key types.NamespacedName) (map[string]Part, error) {
-	ctx, cancel := context.WithTimeout(ctx, listTime)
-	defer cancel()
-	stream, err := c.openStream(ctx, streamState)
-	if err != nil {
-		return nil, err
-	}
 	prefix := StateSubject(partPrefix(stage, key))
 	out := map[string]Part{}
-	err = readAll(ctx, stream, prefix+"*", false, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	err := c.each(ctx, streamState, prefix+"*", false, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
 		name, err := unescape(strings.TrimPrefix(m.Subject(), prefix))
 		if err != nil {
 			return err
 		}
-		if m.Headers().Get("KV-Operation") == "" && m.Headers().Get("Nats-Marker-Reason") == "" {
+		if !isMarker(m.Headers()) {
 			out[name] = Part{name, m.Data(), meta.Sequence.Stream, meta.Timestamp}
 		}
 		return nil
@@ -54,53 +46,4 @@ func (c *Conn) ListParts(ctx context.Context, stage string, key types.Namespaced
 		return nil, fmt.Errorf("list parts of %s %s: %w", stage, key, err)
 	}
 	return out, nil
-}
-
-// readAll calls f for each message of a stream on subjects of a filter, in order, as they are now.
-func readAll(ctx context.Context, stream jetstream.Stream, filter string, headersOnly bool, f func(jetstream.Msg, *jetstream.MsgMetadata) error) error {
-	return readFrom(ctx, stream, jetstream.ConsumerConfig{FilterSubject: filter, HeadersOnly: headersOnly}, math.MaxInt, f)
-}
-
-// readBatch is how many messages are asked for at once.
-const readBatch = 1000
-
-// readFrom calls f for at most so many messages, from where and as the configuration says.
-func readFrom(ctx context.Context, stream jetstream.Stream, from jetstream.ConsumerConfig, most int, f func(jetstream.Msg, *jetstream.MsgMetadata) error) error {
-	from.AckPolicy, from.MemoryStorage, from.Replicas, from.InactiveThreshold = jetstream.AckNonePolicy, true, 1, time.Minute
-	cons, err := stream.CreateConsumer(ctx, from)
-	if err != nil {
-		return fmt.Errorf("make a consumer: %w", err)
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTime)
-		defer cancel()
-		_ = stream.DeleteConsumer(ctx, cons.CachedInfo().Name) // it expires by itself otherwise
-	}()
-	for left := cons.CachedInfo().NumPending; left > 0 && most > 0; {
-		batch, err := cons.Fetch(int(min(left, readBatch, uint64(most))), jetstream.FetchContext(ctx))
-		if err != nil {
-			return err
-		}
-		got := 0
-		for msg := range batch.Messages() {
-			meta, err := msg.Metadata()
-			if err == nil {
-				err = f(msg, meta)
-			}
-			if err != nil {
-				return err
-			}
-			got, left = got+1, meta.NumPending
-			if left == 0 {
-				return nil // some were deleted meanwhile
-			}
-		}
-		if err := batch.Error(); err != nil {
-			return err
-		}
-		if most -= got; got == 0 {
-			return nats.ErrTimeout
-		}
-	}
-	return nil
 }

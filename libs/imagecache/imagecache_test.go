@@ -19,9 +19,10 @@ import (
 	"github.com/sluice-cd/sluice/libs/registry"
 )
 
-// each runs a test against a real Redis and against the embedded server.
+// each runs a test against a real Redis, against a real Valkey where one is installed, and against the embedded server.
 func each(t *testing.T, test func(t *testing.T, o imagecache.Options)) {
 	t.Run("redis", func(t *testing.T) { test(t, imagecachetest.Start(t).Options()) })
+	t.Run("valkey", func(t *testing.T) { test(t, imagecachetest.StartValkey(t).Options()) })
 	t.Run("embedded", func(t *testing.T) {
 		server, o, err := imagecache.StartEmbeddedIn(t.TempDir())
 		imagecachetest.Must(t, err)
@@ -264,7 +265,6 @@ func TestLock(t *testing.T) {
 		if again, err := b.Begin(ctx, scope); again != nil || err != nil {
 			t.Fatalf("taken twice: %v, %v", again, err)
 		}
-		imagecachetest.Must(t, lock.Extend(ctx))
 		former := *lock
 		lock.Release(ctx)
 		next, err := b.Begin(ctx, scope)
@@ -282,6 +282,26 @@ func TestLock(t *testing.T) {
 			t.Errorf("a listing that is finished is gone on with: %+v", after.Partial)
 		}
 	})
+}
+
+// TestLockIsKept makes a lock old and looks whether its holder renews it, and nobody does after the scan.
+func TestLockIsKept(t *testing.T) {
+	s := imagecachetest.Start(t)
+	c, r, ctx := s.Connect(), s.Raw(), t.Context()
+	lock, err := c.Begin(ctx, scope)
+	imagecachetest.Must(t, err)
+	keys, err := r.Keys(ctx, "sluice:1:lock:*").Result()
+	imagecachetest.Must(t, err)
+	imagecachetest.Must(t, r.PExpire(ctx, keys[0], 5*time.Second).Err())
+	for end := time.Now().Add(10 * time.Second); r.PTTL(ctx, keys[0]).Val() <= 5*time.Second; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("a lock is not renewed while its scan lasts")
+		}
+	}
+	lock.Release(ctx)
+	if n := r.Exists(ctx, keys[0]).Val(); n != 0 {
+		t.Error("a released lock is there")
+	}
 }
 
 // TestBudgetOfTenReplicas holds that ten replicas together never get more than the rate and one burst.

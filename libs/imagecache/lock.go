@@ -11,7 +11,7 @@ import (
 )
 
 // lockLife is how long the scan of a dead replica holds up others.
-const lockLife = time.Minute
+const lockLife = 10 * time.Second
 
 const (
 	extendScript  = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0`
@@ -28,10 +28,11 @@ type Lock struct {
 	cache      *Cache
 	scope      Scope
 	key, token string
-	released   bool
+	stop       context.CancelFunc // ends the renewals; nil once the lock is released
 }
 
-// Begin takes the lock of a scope, and with it reads what a scan goes on from; nil when somebody has the lock.
+// Begin takes the lock of a scope, and with it reads what a scan goes on from; nil when somebody has the lock. It is kept until Finish,
+// Release or the end of ctx.
 func (c *Cache) Begin(ctx context.Context, s Scope) (*Lock, error) {
 	l := &Lock{cache: c, scope: s, key: c.codec.key("lock", s.Image, s.Credential), token: rand.Text()}
 	pipe := c.redis.Pipeline()
@@ -43,6 +44,7 @@ func (c *Cache) Begin(ctx context.Context, s Scope) (*Lock, error) {
 	if !got.Val() {
 		return nil, nil
 	}
+	l.keep(ctx)
 	var err, errPartial error
 	l.Listing, err = c.listing(s, listing)
 	l.Partial, errPartial = c.partial(s, partial)
@@ -67,21 +69,38 @@ func (l *Lock) Finish(ctx context.Context, made *Listing) error {
 	if _, err := pipe.Exec(ctx); err != nil {
 		return unavailable("store tags", err)
 	}
-	l.released = true
+	l.end()
 	return nil
 }
 
-// Extend keeps the lock for another while.
-func (l *Lock) Extend(ctx context.Context) error {
-	return unavailable("extend lock of scan", l.cache.redis.Eval(ctx, extendScript, []string{l.key}, l.token, lockLife.Milliseconds()).Err())
+func (l *Lock) end() {
+	l.stop()
+	l.stop = nil
+}
+
+// keep renews the lock. One that cannot be renewed expires; its scan goes on all the same.
+func (l *Lock) keep(ctx context.Context) {
+	ctx, l.stop = context.WithCancel(ctx)
+	go func() {
+		tick := time.NewTicker(lockLife / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				_ = l.cache.redis.Eval(ctx, extendScript, []string{l.key}, l.token, lockLife.Milliseconds()).Err()
+			}
+		}
+	}()
 }
 
 // Release lets others scan, also when ctx is over; after Finish it does nothing. What cannot be released expires.
 func (l *Lock) Release(ctx context.Context) {
-	if l.released {
+	if l.stop == nil {
 		return
 	}
-	l.released = true
+	l.end()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	_ = l.cache.redis.Eval(ctx, releaseScript, []string{l.key}, l.token).Err()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -20,10 +21,13 @@ import (
 	"github.com/sluice-cd/sluice/libs/seal"
 )
 
-// Services are the programs of an installation, ImageServices those of one that follows images.
+// Services are the programs of an installation, ImageServices those of one that follows images, HookServices those of one that hosts call,
+// Notifier that of one that tells people.
 var (
 	Services      = []string{"git-watcher", "manifest-renderer", "applier"}
 	ImageServices = []string{"registry-scanner", "image-updater"}
+	HookServices  = []string{"webhook-receiver"}
+	Notifier      = []string{"notifier"}
 )
 
 // Bus is the program of the bus.
@@ -48,6 +52,10 @@ type Options struct {
 	Images bool
 	// Redis is the program of a Redis or Valkey server that is that cache; empty for the one of the command line, in memory.
 	Redis string
+	// Hooks runs the service that hosts call, too.
+	Hooks bool
+	// Notifier runs the service that tells people, too.
+	Notifier bool
 	// SyncInterval of the bus, as --sync-interval; 0 syncs every write.
 	SyncInterval time.Duration
 }
@@ -70,6 +78,7 @@ type Replica struct {
 	*process.Process
 	Service string
 	metrics string
+	hooks   string // where hosts call it; empty for a service that nobody calls
 }
 
 // New prepares an installation; nothing runs yet.
@@ -114,25 +123,44 @@ func Start(ctx context.Context, o Options) (*Installation, error) {
 		i.Stop()
 		return nil, err
 	}
-	for _, service := range i.Services() {
-		if _, err := i.StartReplica(service); err != nil {
-			i.Stop()
-			return nil, err
-		}
-	}
-	if err := i.WaitReady(ctx); err != nil {
+	if err := i.startServices(ctx); err != nil {
 		i.Stop()
 		return nil, err
 	}
 	return i, nil
 }
 
+// startServices starts one replica of each service, and returns when all take work; an error when one ended.
+func (i *Installation) startServices(ctx context.Context) error {
+	var started []*Replica
+	for _, service := range i.Services() {
+		r, err := i.StartReplica(service)
+		if err != nil {
+			return err
+		}
+		started = append(started, r)
+	}
+	for _, r := range started {
+		if err := r.WaitReady(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Services are those that the installation has.
 func (i *Installation) Services() []string {
+	all := slices.Clone(Services)
 	if i.options.Images {
-		return slices.Concat(Services, ImageServices)
+		all = append(all, ImageServices...)
 	}
-	return Services
+	if i.options.Hooks {
+		all = append(all, HookServices...)
+	}
+	if i.options.Notifier {
+		all = append(all, Notifier...)
+	}
+	return all
 }
 
 // NATSURL is the address of the bus.
@@ -243,6 +271,13 @@ func (i *Installation) StartReplica(service string) (*Replica, error) {
 	name := fmt.Sprintf("%s-%d", service, i.count[service])
 	i.mu.Unlock()
 	r := &Replica{Service: service, metrics: fmt.Sprintf("127.0.0.1:%d", metrics)}
+	if slices.Contains(HookServices, service) {
+		port, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		r.hooks = fmt.Sprintf("127.0.0.1:%d", port)
+	}
 	r.Process, err = process.Start(process.Options{Name: name, Dir: i.options.Dir, Command: i.command(r, name), Output: i.output(name)})
 	if err != nil {
 		return nil, err
@@ -266,6 +301,9 @@ func (i *Installation) command(r *Replica, name string) []string {
 	case "registry-scanner":
 		command = append(command, "--redis-addr", i.cacheAddr(), "--redis-password-file", filepath.Join(o.Dir, "cache.password"),
 			"--cache-key-file", filepath.Join(o.Dir, "cache.key"))
+	case "webhook-receiver":
+		command = append(command, "--webhook-addr", r.hooks)
+	case "notifier":
 	default:
 		command = append(command, "--seal-key-file", filepath.Join(o.Dir, "seal.key"))
 	}
@@ -331,6 +369,9 @@ func (r *Replica) WaitReady(ctx context.Context) error {
 	}
 }
 
+// HooksURL is where hosts call a replica of webhook-receiver, without a path.
+func (r *Replica) HooksURL() string { return "http://" + r.hooks }
+
 // MetricsURL is where the replica's metrics are.
 func (r *Replica) MetricsURL() string { return "http://" + r.metrics + "/metrics" }
 
@@ -349,11 +390,17 @@ func (i *Installation) Stop() {
 	}
 }
 
+// freePort finds a port that nobody listens on. It is below those that connections are made from: one of these could take it before the
+// server does that it is for.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+	const first, ports, tries = 20_000, 12_000, 100
+	var err error
+	for range tries {
+		port := first + rand.IntN(ports)
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, fmt.Errorf("find a free port: %w", err)
 }

@@ -4,8 +4,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/fluxcd/pkg/apis/meta"
 	notifyv1 "github.com/fluxcd/notification-controller/api/v1beta3"
+	"github.com/fluxcd/pkg/apis/meta"
 
 	"github.com/sluice-cd/sluice/libs/bus"
 	"github.com/sluice-cd/sluice/libs/kube"

@@ -102,12 +102,12 @@ func newWorld(t *testing.T, sending func(*handler.Sending)) *world {
 
 func prepare(t *testing.T, sending func(*handler.Sending)) *world {
 	t.Helper()
-	w := &world{T: t, ns: "test-" + strings.ToLower(t.Name()), sending: sending, server: bustest.Start(t)}
+	w := &world{T: t, ns: "test-" + strings.ReplaceAll(strings.ToLower(t.Name()), "/", "-"), sending: sending, server: bustest.Start(t)}
 	w.bus = w.server.Connect()
 	var err error
 	w.cluster, err = kube.Connect(kube.Options{Kubeconfig: plane.Kubeconfig(), UserAgent: "test", Log: bustest.Logger(t)})
 	w.do(err)
-	w.do(w.cluster.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.ns}}))
+	w.do(w.cluster.Client.Create(t.Context(), namespace(w.ns)))
 	return w
 }
 
@@ -358,15 +358,26 @@ func (w *world) events(name string) map[string]string {
 	return out
 }
 
-// quiet waits until the outbox is empty and says what was left of it.
+// quiet waits until the outbox is empty, and says otherwise what is left in it.
 func (w *world) quiet() {
 	w.Helper()
-	w.eventually("an empty outbox", func() bool {
-		letters, err := w.bus.Letters(w.Context(), bus.StreamOutbox, types.NamespacedName{}, false)
-		return err == nil && len(letters) == 0
-	})
+	var letters []bus.Letter
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		var err error
+		if letters, err = w.bus.Letters(w.Context(), bus.StreamOutbox, noChannel, true); err == nil && len(letters) == 0 {
+			return
+		}
+	}
+	for _, l := range letters[:min(len(letters), 10)] {
+		w.Logf("left: %s %s %s", l.Channel, l.Since, l.Data)
+	}
+	w.Fatalf("%d letters are still in the outbox after 30s", len(letters))
 }
 
 var noChannel types.NamespacedName
 
 func revision(n int) string { return fmt.Sprintf("main@sha1:%040x", n) }
+
+func namespace(name string) *corev1.Namespace {
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+}

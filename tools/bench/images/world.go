@@ -60,7 +60,7 @@ func (b *bench) startSluice(ctx context.Context) error {
 	unlimited := []string{"--registry-rps", "0"}
 	sluice, err := localrun.New(localrun.Options{
 		BinDir: b.BinDir(), Dir: dir, Kubeconfig: b.Plane.Kubeconfig(), Images: true, Redis: b.options.redis, ServiceFlags: map[string][]string{
-			"registry-scanner": append(unlimited, "--pprof", "--concurrency", fmt.Sprint(b.options.concurrency)), "image-updater": unlimited,
+			"registry-scanner": append(unlimited, "--pprof", "--concurrency", fmt.Sprint(b.options.concurrency)), "image-updater": append(unlimited, "--pprof"),
 		},
 	})
 	if err != nil {
@@ -71,6 +71,19 @@ func (b *bench) startSluice(ctx context.Context) error {
 		return err
 	}
 	return b.Serve(sluice)
+}
+
+// need starts services that do not run yet.
+func (b *bench) need(ctx context.Context, services ...string) error {
+	for _, service := range services {
+		if len(b.Sluice.Replicas(service)) > 0 {
+			continue
+		}
+		if _, err := b.serve(ctx, service); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // serve starts a service and returns when it takes work.

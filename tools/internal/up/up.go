@@ -28,7 +28,9 @@ import (
 	gitwatcher "github.com/sluice-cd/sluice/services/git-watcher/app"
 	updater "github.com/sluice-cd/sluice/services/image-updater/app"
 	renderer "github.com/sluice-cd/sluice/services/manifest-renderer/app"
+	notifier "github.com/sluice-cd/sluice/services/notifier/app"
 	scanner "github.com/sluice-cd/sluice/services/registry-scanner/app"
+	receiver "github.com/sluice-cd/sluice/services/webhook-receiver/app"
 	"github.com/sluice-cd/sluice/tools/internal/install"
 )
 
@@ -44,14 +46,17 @@ type Options struct {
 	Apply  applier.Config
 	Scan   scanner.Config
 	Update updater.Config
+	Hooks  receiver.Config
+	Notify notifier.Config
 }
 
 // DefaultOptions returns the settings for one machine.
 func DefaultOptions() *Options {
 	o := &Options{
 		InstallCRDs: true, Git: gitwatcher.DefaultConfig(), Render: renderer.DefaultConfig(), Apply: applier.DefaultConfig(),
-		Scan: scanner.DefaultConfig(), Update: updater.DefaultConfig(),
+		Scan: scanner.DefaultConfig(), Update: updater.DefaultConfig(), Hooks: receiver.DefaultConfig(), Notify: notifier.DefaultConfig(),
 	}
+	o.Hooks.Addr = ""
 	o.Git.ArtifactAddr, o.Git.ArtifactURL = "127.0.0.1:0", ""
 	return o
 }
@@ -71,13 +76,16 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.Render.StrictSubstitution, "strict-substitution", false, "fail on variables without a value")
 	f.BoolVar(&o.Render.NoRemoteBases, "no-remote-bases", false, "refuse kustomizations that name bases, components or files by address")
 	f.StringVar(&o.Apply.DefaultKubeConfigServiceAccount, "default-kubeconfig-service-account", "", "service account to authenticate at other clusters with, where a ConfigMap of spec.kubeConfig names none")
-	f.BoolVar(&o.Apply.ObjectIdentities, "object-level-workload-identity", false, "let GitRepositories, ImageRepositories, spec.decryption and ConfigMaps of spec.kubeConfig name service accounts to authenticate with")
+	f.BoolVar(&o.Apply.ObjectIdentities, "object-level-workload-identity", false, "let GitRepositories, ImageRepositories, Providers, spec.decryption and ConfigMaps of spec.kubeConfig name service accounts to authenticate with")
 	f.StringVar(&o.Render.DefaultDecryptionServiceAccount, "default-decryption-service-account", "", "service account to ask key management services with, where spec.decryption names none")
 	f.StringVar(&o.MetricsAddr, "metrics-addr", "", "listen address of /metrics, /healthz and /readyz; empty for none")
 	f.StringVar(&o.Git.ArtifactAddr, "artifact-addr", o.Git.ArtifactAddr, "listen address for artifacts over HTTP; empty for none")
 	f.StringVar(&o.Git.ArtifactURL, "artifact-url", o.Git.ArtifactURL, "base URL under which others reach --artifact-addr; empty for the address itself")
+	f.StringVar(&o.Hooks.Addr, "webhook-addr", o.Hooks.Addr, "listen address for calls of hosts (webhooks), for instance :9292; empty for none")
+	o.Hooks.AddWebhookFlags(f)
 	o.Scan.AddRegistryFlags(f)
 	o.Update.AddUpdateFlags(f)
+	o.Notify.AddNotifyFlags(f)
 	o.AddLogFlags(f)
 }
 
@@ -136,7 +144,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 
 // validate says what is wrong with the settings of the services, by flag.
 func (o *Options) validate() error {
-	for _, service := range []interface{ Validate() error }{&o.Git, &o.Render, &o.Apply, &o.Scan, &o.Update} {
+	for _, service := range []interface{ Validate() error }{&o.Git, &o.Render, &o.Apply, &o.Scan, &o.Update, &o.Hooks, &o.Notify} {
 		if err := service.Validate(); err != nil {
 			return err
 		}
@@ -147,6 +155,7 @@ func (o *Options) validate() error {
 // shareIdentities lets objects of all kinds name service accounts, or of none.
 func (o *Options) shareIdentities(allowed bool) {
 	o.Git.ObjectIdentities, o.Render.ObjectIdentities, o.Scan.ObjectIdentities, o.Update.ObjectIdentities = allowed, allowed, allowed, allowed
+	o.Notify.ObjectIdentities = allowed
 }
 
 func ignoreEnd(ctx context.Context, err error) error {
@@ -167,7 +176,7 @@ func connect(ctx context.Context, o *Options, log *slog.Logger, server *embedded
 		return nil, nil, err
 	}
 	cluster, err := kube.Connect(kube.Options{
-		Kubeconfig: o.Kubeconfig, WatchLabelSelector: o.WatchLabelSelector, UserAgent: "sluice/" + version.Version, Sharers: 5, Log: log,
+		Kubeconfig: o.Kubeconfig, WatchLabelSelector: o.WatchLabelSelector, UserAgent: "sluice/" + version.Version, Sharers: 6, Log: log,
 	})
 	if err != nil {
 		conn.Close()
@@ -189,6 +198,8 @@ func runServices(ctx context.Context, o *Options, env *service.Env, out io.Write
 		"applier":           func(ctx context.Context, e *service.Env) error { return applier.Run(ctx, e, o.Apply) },
 		"registry-scanner":  func(ctx context.Context, e *service.Env) error { return scanner.Run(ctx, e, o.Scan) },
 		"image-updater":     func(ctx context.Context, e *service.Env) error { return updater.Run(ctx, e, o.Update) },
+		"webhook-receiver":  func(ctx context.Context, e *service.Env) error { return receiver.Run(ctx, e, o.Hooks) },
+		"notifier":          func(ctx context.Context, e *service.Env) error { return notifier.Run(ctx, e, o.Notify) },
 	}
 	probes := &service.Probes{}
 	stopProbes, err := service.Serve(o.MetricsAddr, env.Registry, probes, env.Log)

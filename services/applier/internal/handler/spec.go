@@ -14,9 +14,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/sluice-cd/sluice/libs/expression"
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/services/applier/internal/apply"
-	"github.com/sluice-cd/sluice/libs/expression"
 	"github.com/sluice-cd/sluice/services/applier/internal/health"
 )
 

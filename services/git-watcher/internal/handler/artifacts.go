@@ -57,7 +57,7 @@ func NamedArtifacts(cluster *kube.Cluster, b *bus.Conn) func(context.Context) (m
 		if err := cluster.Client.List(ctx, &list); err != nil {
 			return nil, fmt.Errorf("list git repositories: %w", err)
 		}
-		known, err := stage.ListStates[state.Source](ctx, b, state.StageGit)
+		known, err := stage.ListStates[state.Source](ctx, b, state.StageGit, "")
 		if err != nil {
 			return nil, err
 		}

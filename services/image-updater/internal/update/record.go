@@ -120,17 +120,26 @@ func recall(auto *automationv1.ImageUpdateAutomation) *record {
 	return r
 }
 
-// collect says how long to wait for more changes after those of the choices.
-func (r *record) collect(choices string, now time.Time, quiet, most time.Duration) time.Duration {
-	if choices == r.Done {
-		r.Waiting = waiting{}
+// collect says how long to wait for more changes after those of the choices, of which the latest was made at a time.
+func (r *record) collect(choices string, latest, now time.Time, quiet, most time.Duration) time.Duration {
+	w := &r.Waiting
+	switch {
+	case choices == r.Done:
+		*w = waiting{}
+	case w.First.IsZero():
+		*w = waiting{Choices: choices, First: now, Last: now}
+	case w.Choices != choices && latest.After(w.Last) && latest.Before(now):
+		w.Choices, w.Last = choices, latest
+	case w.Choices != choices:
+		w.Choices, w.Last = choices, now
+	}
+	return w.left(now, quiet, most)
+}
+
+// left is how long changes wait for others yet. Until then nobody need look at them.
+func (w *waiting) left(now time.Time, quiet, most time.Duration) time.Duration {
+	if w.First.IsZero() {
 		return 0
 	}
-	if r.Waiting.Choices != choices {
-		if r.Waiting.First.IsZero() {
-			r.Waiting.First = now
-		}
-		r.Waiting.Choices, r.Waiting.Last = choices, now
-	}
-	return max(0, min(r.Waiting.Last.Add(quiet).Sub(now), r.Waiting.First.Add(most).Sub(now)))
+	return max(0, min(w.Last.Add(quiet).Sub(now), w.First.Add(most).Sub(now)))
 }

@@ -190,9 +190,9 @@ func (s *Subject) fields() []provider.Field {
 	return fields
 }
 
-// took is the time from the host to the last change, once all is done.
+// took is the time from the host to the last change, once nothing is in progress.
 func (s *Subject) took() time.Duration {
-	if s.Commit.Seen.IsZero() || !s.Ended || s.State() == provider.Progressing {
+	if s.Commit.Seen.IsZero() || s.State() == provider.Progressing {
 		return 0
 	}
 	var last time.Time

@@ -29,7 +29,7 @@ type job struct {
 	now      time.Time
 
 	boxes   []*box
-	retries int // objects and groups that wait for their next try
+	retries int                    // objects and groups that wait for their next try
 	settled map[string]settledness // what was found about commits, by source and revision
 }
 

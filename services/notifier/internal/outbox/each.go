@@ -55,7 +55,7 @@ func (p *planner) single(e *Entry, t Told, before ...*Entry) {
 	if p.Traits.Comments {
 		message.Edit = t.Receipt
 	}
-	next := Told{Sequence: c.Sequence, Incident: t.Incident, Receipt: t.Receipt, Status: t.Status}
+	next := Told{Sequence: max(t.Sequence, c.Sequence), Incident: t.Incident, Receipt: t.Receipt, Status: t.Status}
 	switch {
 	case c.Failed():
 		next.Incident = c.Incident

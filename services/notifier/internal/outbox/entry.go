@@ -48,6 +48,9 @@ func (e *Entry) group() string {
 	return news.HexOf(e.Change.Source.Kind, e.Change.Source.Namespace, e.Change.Source.Name, e.Change.Revision)
 }
 
+// isSource says whether the entry is about a source of revisions rather than about who follows one.
+func (e *Entry) isSource() bool { return e.Change.Source.String() == e.Change.Object.String() }
+
 // apart is the group of all that belongs to no commit.
 const apart = "apart"
 

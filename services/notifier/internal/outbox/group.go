@@ -42,7 +42,7 @@ func (p *planner) group(id string, entries []*Entry) {
 	g := p.View.Group(id)
 	if g.Final {
 		entries = slices.DeleteFunc(slices.Clone(entries), func(e *Entry) bool {
-			if e.Change.Sequence <= g.Through {
+			if e.Change.Sequence <= g.Through && !e.Letter.Again {
 				p.drop(e)
 				return true
 			}
@@ -62,6 +62,7 @@ func (p *planner) group(id string, entries []*Entry) {
 		return
 	}
 	first := entries[0]
+	r.leaveOutSource()
 	settled, superseded := p.ended(r, first)
 	s := p.subject(r.shown, first.Change.Source, first.Change.Revision, r.metadata())
 	s.Ended, s.Superseded = settled || superseded, superseded
@@ -88,6 +89,16 @@ type rows struct {
 
 func (r *rows) only(state provider.State) bool {
 	return !slices.ContainsFunc(r.shown, func(s content.Shown) bool { return s.State != state })
+}
+
+// leaveOutSource leaves out that the source has the revision where there is more to tell of it: the title names it.
+func (r *rows) leaveOutSource() {
+	rest := slices.DeleteFunc(slices.Clone(r.shown), func(s content.Shown) bool {
+		return s.State == provider.Informed && s.Source.String() == s.Object.String()
+	})
+	if len(rest) > 0 {
+		r.shown = rest
+	}
 }
 
 func (r *rows) metadata() map[string]string {
@@ -252,7 +263,7 @@ func (p *planner) noteTold(parcel *Parcel, s *content.Subject) {
 		default:
 			continue
 		}
-		t.Sequence = c.Sequence
+		t.Sequence = max(t.Sequence, c.Sequence)
 		if !s.Ended {
 			t.Sequence = p.View.Told(name).Sequence // its entries are to be seen again
 		}
@@ -294,11 +305,24 @@ func (p *planner) merge() {
 	p.plan.Parcels = slices.DeleteFunc(p.plan.Parcels, func(parcel Parcel) bool {
 		return slices.ContainsFunc(ended, func(e Parcel) bool { return e.GroupID == parcel.GroupID })
 	})
-	p.plan.Parcels = append(p.plan.Parcels, p.merged(ended))
+	if parcel := p.merged(ended); parcel != nil {
+		p.plan.Parcels = append(p.plan.Parcels, *parcel)
+	}
 }
 
-func (p *planner) merged(ended []Parcel) Parcel {
-	out := Parcel{Alert: p.Alert, GroupID: MergedID, Group: Group{Final: true, At: p.Now}, Told: map[string]Told{}}
+// newest is, by object, the last change that waits to be told.
+func (p *planner) newest() map[string]uint64 {
+	out := map[string]uint64{}
+	for _, e := range p.Entries {
+		name := e.Change.Object.String()
+		out[name] = max(out[name], e.Change.Sequence)
+	}
+	return out
+}
+
+// merged is the one message; nil where all of it is told by a later one.
+func (p *planner) merged(ended []Parcel) *Parcel {
+	out := &Parcel{Alert: p.Alert, GroupID: MergedID, Group: Group{Final: true, At: p.Now}, Told: map[string]Told{}}
 	latest, events := map[string]content.Shown{}, map[string]*Entry{}
 	for _, parcel := range ended {
 		out.Entries = append(out.Entries, parcel.Entries...)
@@ -316,11 +340,18 @@ func (p *planner) merged(ended []Parcel) Parcel {
 	}
 	slices.SortStableFunc(out.Entries, func(a, b *Entry) int { return cmp.Compare(a.Change.Sequence, b.Change.Sequence) })
 	s := p.subject(nil, news.Object{}, "", nil)
-	for _, c := range latest {
-		s.Changes = append(s.Changes, c)
+	newest := p.newest()
+	for name, c := range latest {
+		if c.Sequence == newest[name] {
+			s.Changes = append(s.Changes, c)
+		}
+	}
+	if len(s.Changes) == 0 {
+		p.drop(out.Entries...)
+		return nil
 	}
 	s.Ended = true
-	p.noteTold(&out, s)
+	p.noteTold(out, s)
 	out.Group.Shown = digest(s)
 	c := s.Content()
 	c.Title = fmt.Sprintf("%d commits: %s", len(ended), c.Title)
@@ -337,7 +368,7 @@ const MergedID = "merged"
 
 // digest names what a message says.
 func digest(s *content.Subject) string {
-	parts := []string{fmt.Sprint(s.Ended, s.Superseded)}
+	parts := []string{string(s.State()), fmt.Sprint(s.Superseded && s.State() == provider.Progressing)}
 	for _, c := range sorted(s.Changes) {
 		parts = append(parts, c.Object.String(), string(c.State), c.Detail)
 	}

@@ -7,14 +7,15 @@ import (
 	"github.com/sluice-cd/sluice/services/notifier/internal/provider"
 )
 
-// statuses sets the last state that each object has at each commit that touched it. What came before it is pointless.
+// statuses sets the last state that each object has at each commit that touched it. What came before it is pointless. Only who follows a source
+// has a state at its commits.
 func (p *planner) statuses(entries []*Entry) {
 	type place struct{ object, commit string }
 	var order []place
 	lists := map[place][]*Entry{}
 	for _, e := range entries {
 		at := place{e.Change.Object.String(), news.Hash(e.Change.Revision)}
-		if at.commit == "" || !e.Change.Commit || e.Change.Source.Kind == "" {
+		if at.commit == "" || !e.Change.Commit || e.isSource() {
 			p.drop(e)
 			continue
 		}
@@ -44,12 +45,12 @@ func (p *planner) status(e *Entry, commit string, t Told, list []*Entry) {
 		state = provider.Succeeded
 	}
 	status := commit + " " + string(state)
-	if t.Status == status && state != provider.Failed {
+	if t.Status == status && !e.Letter.Again && state != provider.Failed {
 		p.drop(list...)
 		return
 	}
 	name, err := p.Context(e)
-	next := Told{Sequence: c.Sequence, Status: status}
+	next := Told{Sequence: max(t.Sequence, c.Sequence), Status: status}
 	p.told[c.Object.String()] = next
 	p.plan.Parcels = append(p.plan.Parcels, Parcel{
 		Alert: p.Alert, Object: c.Object.String(), Told: map[string]Told{c.Object.String(): next}, Entries: list, tries: t.Tries, ContextError: err,

@@ -49,9 +49,7 @@ func withHeader(name, value string) authorize {
 
 // withBasic authorizes by username and password.
 func withBasic(username, password string) authorize {
-	r := http.Request{Header: http.Header{}}
-	r.SetBasicAuth(username, password)
-	return withHeader("Authorization", r.Header.Get("Authorization"))
+	return withHeader("Authorization", basic(username, password))
 }
 
 // withCloud authorizes by a token of a cloud's identity.

@@ -11,8 +11,11 @@ import (
 	"github.com/sluice-cd/sluice/libs/plain"
 )
 
-// bitbucketText is how many characters Bitbucket takes for a status's name or description.
-const bitbucketText = 255
+// How many characters both of Bitbucket's products take for a status's name or description, and for its address.
+const (
+	bitbucketText = 255
+	bitbucketURL  = 450
+)
 
 // newBitbucket sets commit statuses at Bitbucket Cloud.
 func newBitbucket(s Settings) (Sender, Traits, error) {
@@ -21,7 +24,7 @@ func newBitbucket(s Settings) (Sender, Traits, error) {
 		return nil, Traits{}, err
 	}
 	f, err := newForge(s, githost.Bitbucket, by)
-	return &statuses{host: bitbucketStatuses{f}, nameLimit: bitbucketText, textLimit: bitbucketText}, statusTraits, err
+	return &statuses{host: bitbucketStatuses{f}, nameLimit: bitbucketText, textLimit: bitbucketText}, f.paced(statusTraits), err
 }
 
 // bitbucketAuthority takes user:password, as Flux wants the token, or an access token alone.
@@ -84,7 +87,7 @@ func (b bitbucketStatuses) last(ctx context.Context, commit, name string) (statu
 
 func (b bitbucketStatuses) set(ctx context.Context, commit string, s status, m Message) error {
 	in := map[string]string{"key": buildKey(s.name), "state": s.state, "name": buildName(m), "description": s.description, "url": s.url}
-	if s.url == "" { // which must not be
+	if s.url == "" || len(s.url) > bitbucketURL { // there must be one
 		in["url"] = fmt.Sprintf("%s://%s%s", b.repository.Scheme, b.repository.Host, githost.Path(b.repository.Owner(), b.repository.Name(), "commits", commit))
 	}
 	return b.call(ctx, "POST", b.path(commit), nil, in, nil)

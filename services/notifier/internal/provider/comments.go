@@ -37,14 +37,12 @@ const (
 	commentPerPage = 100
 )
 
-var commentTraits = Traits{Comments: true}
-
 // newComments needs the Provider's UID, by which comments are found again.
-func newComments(s Settings, host commentHost, marker string, limit int) (Sender, Traits, error) {
+func newComments(s Settings, f forge, host commentHost, marker string, limit int) (Sender, Traits, error) {
 	if s.UID == "" {
 		return nil, Traits{}, fmt.Errorf("%w: the Provider has no UID", ErrSettings)
 	}
-	return &comments{host: host, uid: s.UID, marker: marker, limit: limit}, commentTraits, nil
+	return &comments{host: host, uid: s.UID, marker: marker, limit: limit}, f.paced(Traits{Comments: true}), nil
 }
 
 // Send writes m to the request that its event names; an event that names none is not told.

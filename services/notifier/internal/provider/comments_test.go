@@ -1,9 +1,11 @@
 package provider
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -112,7 +114,21 @@ func (s *commentService) page(c call) string {
 }
 
 func (s *commentService) kit() kit {
-	return kit{settings: settings(s.kind, "", "token", secretToken), path: s.path, inSpec: true, machine: true, check: s.check}
+	return kit{settings: settings(s.kind, "", "token", secretToken), path: s.path, inSpec: true, machine: true, check: s.check, wrap: func(s Sender) Sender { return toRequest{s} }}
+}
+
+// toRequest has messages name request 12, unless they name what is none.
+type toRequest struct{ Sender }
+
+func (r toRequest) Send(ctx context.Context, m Message) (Receipt, error) {
+	m.Event.Metadata = maps.Clone(m.Event.Metadata)
+	if m.Event.Metadata == nil {
+		m.Event.Metadata = map[string]string{}
+	}
+	if m.Event.Metadata["change_request"] == "" {
+		m.Event.Metadata["change_request"] = "12"
+	}
+	return r.Sender.Send(ctx, m)
 }
 
 func TestComments(t *testing.T) {
@@ -184,9 +200,10 @@ func TestCommentOfGroup(t *testing.T) {
 func TestCommentsNeedRequest(t *testing.T) {
 	s := commentServices()[0]
 	service := serve(t, s.check)
-	sender, _ := s.kit().sender(t, service.URL)
+	k := s.kit()
+	k.wrap = nil
+	sender, _ := k.sender(t, service.URL)
 	m := sampleMessage()
-	delete(m.Event.Metadata, "change_request")
 	if _, err := sender.Send(t.Context(), m); err != nil || len(service.taken()) > 0 {
 		t.Errorf("an event without a request: %v, %d requests", err, len(service.taken()))
 	}
@@ -313,7 +330,7 @@ func TestCommentsOfApp(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := sender.Send(t.Context(), m); err != nil {
+		if _, err := (toRequest{sender}).Send(t.Context(), m); err != nil {
 			t.Fatal(err)
 		}
 	}

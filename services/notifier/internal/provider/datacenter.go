@@ -91,7 +91,7 @@ func (d dataCenterStatuses) last(ctx context.Context, commit, name string) (stat
 func (d dataCenterStatuses) set(ctx context.Context, commit string, s status, m Message) error {
 	name := plain.Line(fmt.Sprintf("%s [%s]", buildName(m), s.description), bitbucketText)
 	in := map[string]string{"key": buildKey(s.name), "state": s.state, "name": name, "description": s.description, "url": s.url}
-	if s.url == "" || len(s.url) > 450 {
+	if s.url == "" || len(s.url) > bitbucketURL {
 		in["url"] = d.web
 	}
 	return d.call(ctx, "POST", d.path(commit), nil, in, nil)

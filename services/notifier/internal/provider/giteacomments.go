@@ -12,7 +12,7 @@ func newGiteaComments(s Settings) (Sender, Traits, error) {
 	if err != nil {
 		return nil, Traits{}, err
 	}
-	return newComments(s, giteaComments{g}, pullMarker, githubComment)
+	return newComments(s, g.forge, giteaComments{g}, pullMarker, githubComment)
 }
 
 type giteaComments struct{ gitea }

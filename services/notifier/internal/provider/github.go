@@ -40,7 +40,7 @@ func (g github) path(rest ...any) string {
 // newGitHub sets commit statuses at GitHub.
 func newGitHub(s Settings) (Sender, Traits, error) {
 	g, err := newGitHubForge(s)
-	return &statuses{host: githubStatuses{g}, nameLimit: githubStatusName, textLimit: githubStatusText}, statusTraits, err
+	return &statuses{host: githubStatuses{g}, nameLimit: githubStatusName, textLimit: githubStatusText}, g.paced(statusTraits), err
 }
 
 type githubStatuses struct{ github }
@@ -84,7 +84,7 @@ func (g githubStatuses) set(ctx context.Context, commit string, s status, _ Mess
 // newGitHubDispatch starts workflows of a repository at GitHub by events of type repository_dispatch.
 func newGitHubDispatch(s Settings) (Sender, Traits, error) {
 	g, err := newGitHubForge(s)
-	return githubDispatch{g}, Traits{}, err
+	return githubDispatch{g}, g.paced(Traits{}), err
 }
 
 type githubDispatch struct{ github }

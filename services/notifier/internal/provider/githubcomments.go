@@ -22,7 +22,7 @@ func newGitHubComments(s Settings) (Sender, Traits, error) {
 	if token, _ := s.forgeToken(); token == "" && identity.IsGitHubApp(s.Secret) {
 		host.app = s.secret("githubAppID")
 	}
-	return newComments(s, host, pullMarker, githubComment)
+	return newComments(s, g.forge, host, pullMarker, githubComment)
 }
 
 type githubComments struct {

@@ -9,7 +9,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/githost"
 )
 
-// gitlabText is how many characters GitLab takes for a status's name or description.
+// gitlabText is how many characters GitLab takes for a status's name, description or address.
 const gitlabText = 255
 
 // gitlab is one project of GitLab.
@@ -73,7 +73,7 @@ func (g gitlabStatuses) last(ctx context.Context, commit, name string) (status, 
 // another description.
 func (g gitlabStatuses) set(ctx context.Context, commit string, s status, _ Message) error {
 	in := map[string]string{"state": s.state, "name": s.name, "description": s.description}
-	if s.url != "" {
+	if s.url != "" && len(s.url) <= gitlabText {
 		in["target_url"] = s.url
 	}
 	err := g.call(ctx, "POST", g.path("statuses", commit), nil, in, nil)

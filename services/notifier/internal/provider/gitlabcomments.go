@@ -16,7 +16,7 @@ func newGitLabComments(s Settings) (Sender, Traits, error) {
 	if err != nil {
 		return nil, Traits{}, err
 	}
-	return newComments(s, gitlabComments{g}, mergeMarker, gitlabComment)
+	return newComments(s, g.forge, gitlabComments{g}, mergeMarker, gitlabComment)
 }
 
 type gitlabComments struct{ gitlab }

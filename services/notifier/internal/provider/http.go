@@ -1,10 +1,8 @@
 package provider
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,40 +29,27 @@ type client struct {
 	timeout time.Duration
 	guard   guard.Guard
 	hidden  hidden
-	proxied func(*http.Request) bool
-}
-
-// query is one request to a service.
-type query struct {
-	Method string // POST if empty
-	URL    *url.URL
-	Header http.Header // nil for none
-	JSON   any         // what the body is made from, or
-	Body   []byte      // the body itself,
-	Type   string      // which has this content type
-	Most   int64       // bytes of the answer that are looked at; 0 for maxAnswer
-}
-
-// answer is what a service said.
-type answer struct {
-	Status int
-	Header http.Header
-	Body   []byte // its beginning
+	proxied func(*http.Request) bool // the request goes to the environment's proxy
 }
 
 // newClient asks as s says, and hides secrets, beside those of s, in all its errors.
 func newClient(s Settings, secrets ...string) *client {
+	return newClientBehind(http.ProxyFromEnvironment, s, secrets)
+}
+
+// newClientBehind uses the proxy of the process's environment where s names none.
+func newClientBehind(environment func(*http.Request) (*url.URL, error), s Settings, secrets []string) *client {
 	c := &client{timeout: defaultTimeout, guard: guard.Guard{AllowLocal: s.AllowPrivate, NoPrivate: !s.AllowPrivate}, hidden: hide(s, secrets)}
 	if s.Spec.Timeout != nil && s.Spec.Timeout.Duration > 0 {
 		c.timeout = s.Spec.Timeout.Duration
 	}
-	proxy := http.ProxyFromEnvironment
+	proxy := environment
+	c.proxied = func(r *http.Request) bool {
+		to, err := environment(r)
+		return s.Proxy == nil && err == nil && to != nil
+	}
 	if s.Proxy != nil {
 		proxy = http.ProxyURL(s.Proxy)
-	}
-	c.proxied = func(r *http.Request) bool {
-		to, err := proxy(r)
-		return s.Proxy == nil && err == nil && to != nil
 	}
 	c.http = &http.Client{CheckRedirect: checkRedirect, Transport: c.transport(s, proxy)}
 	return c
@@ -163,54 +148,9 @@ func (c *client) read(ctx context.Context, q query, out any) (answer, error) {
 	return a, nil
 }
 
-func (q query) request(ctx context.Context) (*http.Request, error) {
-	method, body, kind := http.MethodPost, q.Body, q.Type
-	if q.Method != "" {
-		method = q.Method
-	}
-	if q.JSON != nil {
-		var err error
-		if body, err = marshal(q.JSON); err != nil {
-			return nil, err
-		}
-		kind = "application/json"
-	}
-	request, err := http.NewRequestWithContext(ctx, method, q.URL.String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	for name, values := range q.Header {
-		request.Header[http.CanonicalHeaderKey(name)] = values
-	}
-	if kind != "" && request.Header.Get("Content-Type") == "" {
-		request.Header.Set("Content-Type", kind)
-	}
-	request.Header.Set("User-Agent", "sluice")
-	return request, nil
-}
-
-// marshal is JSON whose text is not longer than need be: no HTML is near.
-func marshal(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	err := e.Encode(v)
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
-}
-
 func withoutURL(err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		return wrapped.Err
 	}
 	return err
-}
-
-// basic is the header of a name and a password.
-func basic(user, password string) string {
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
-}
-
-// bearer is the header of a bearer token.
-func bearer(token string) http.Header {
-	return http.Header{"Authorization": {"Bearer " + token}}
 }

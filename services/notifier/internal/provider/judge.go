@@ -91,7 +91,7 @@ func message(body []byte) string {
 				return found
 			}
 		case []any:
-			return strings.Trim(fmt.Sprint(found...), "[]")
+			return strings.Trim(fmt.Sprint(found), "[]")
 		}
 	}
 	return ""

@@ -25,10 +25,13 @@ func newMSTeams(s Settings) (Sender, Traits, error) {
 	if err != nil {
 		return nil, Traits{}, err
 	}
-	connector := strings.HasSuffix(to.Hostname(), ".webhook.office.com")
-	// learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using#rate-limiting-for-connectors: 4 a second,
-	// 60 in 30 seconds, 100 in an hour.
-	return &msteams{newClient(s), to, connector}, Traits{Groups: true, Every: 36 * time.Second, Burst: 30}, nil
+	t := &msteams{newClient(s), to, strings.HasSuffix(to.Hostname(), ".webhook.office.com")}
+	if t.connector {
+		// learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using: 60 in 30 seconds, 100 in an hour.
+		return t, Traits{Groups: true, Every: 36 * time.Second, Burst: 30}, nil
+	}
+	// learn.microsoft.com/connectors/teams, throttling limits of what workflows post with: 25 in 300 seconds.
+	return t, Traits{Groups: true, Every: 12 * time.Second, Burst: 20}, nil
 }
 
 func (t *msteams) Send(ctx context.Context, m Message) (Receipt, error) {

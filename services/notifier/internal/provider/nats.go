@@ -28,7 +28,7 @@ func newNATS(s Settings) (Sender, Traits, error) {
 	if err != nil {
 		return nil, Traits{}, err
 	}
-	n := natsSender{client: newClient(s), servers: s.place(), subject: subject, options: []nats.Option{nats.Name("sluice notifier"), nats.NoReconnect()}}
+	n := natsSender{client: newClient(s), servers: s.place(), subject: subject, options: []nats.Option{nats.Name("sluice notifier"), nats.NoReconnect(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}}
 	if login != nil {
 		n.options = append(n.options, login)
 	}

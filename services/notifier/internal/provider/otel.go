@@ -3,7 +3,6 @@ package provider
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -50,7 +49,7 @@ func otelHeader(s Settings) (http.Header, error) {
 	case user == "":
 		header.Set("Authorization", "Bearer "+token)
 	default:
-		header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user+":"+token)))
+		header.Set("Authorization", basic(user, token))
 	}
 	return header, sendable(user, token)
 }

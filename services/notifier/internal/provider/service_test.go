@@ -124,7 +124,7 @@ func sampleMessage() Message {
 			InvolvedObject: corev1.ObjectReference{APIVersion: "kustomize.toolkit.fluxcd.io/v1", Kind: "Kustomization", Namespace: "apps", Name: "web", UID: "7d0cdc51"},
 			Severity:       eventv1.EventSeverityError, Timestamp: metav1.NewTime(time.Now().UTC().Truncate(time.Second)), Reason: "HealthCheckFailed",
 			Message: "Deployment/apps/web is not ready", ReportingController: "kustomize-controller", ReportingInstance: "kustomize-controller-0",
-			Metadata: map[string]string{"kustomize.toolkit.fluxcd.io/revision": "main@sha1:731f7eaddfb6af01cb2173e18f0f75b0ba780ef1", "summary": "shop in production", "env": "prod", "change_request": "12"},
+			Metadata: map[string]string{"kustomize.toolkit.fluxcd.io/revision": "main@sha1:731f7eaddfb6af01cb2173e18f0f75b0ba780ef1", "summary": "shop in production", "env": "prod"},
 		},
 		Content: Content{
 			State: Failed, Title: "Kustomization/apps/web failed", Text: "Deployment/apps/web is not ready\nimage cannot be pulled",
@@ -161,7 +161,7 @@ func hostileMessage(size int) Message {
 	m.Content.RowsMore = 12345
 	m.Content.Links = []Link{{"bad", "javascript:alert('dropped')"}, {hostileText, "https://good.example/a(b)?c=\"d'&e=f<g>|h`*_i_"}, {"long", "https://long.example/" + strings.Repeat("x", 5000)}, {"user", "https://user:dropped@host.example/"}}
 	m.Event.Message, m.Event.Reason = text, hostileText
-	m.Event.Metadata = map[string]string{"hostile": text, hostileText: hostileText, "": "empty", "change_request": "12"}
+	m.Event.Metadata = map[string]string{"hostile": text, hostileText: hostileText, "": "empty"}
 	m.Status.Context, m.Status.Description, m.Status.TargetURL = text, text, "javascript:alert('dropped')"
 	m.Event.InvolvedObject.Name = hostileText
 	m.Event.ReportingController = text
@@ -190,6 +190,7 @@ type kit struct {
 	inert     []string                      // of what pings elsewhere, what does nothing where this type puts it
 	connector bool                          // an old connector of Teams
 	adjust    func(s Sender, base *url.URL) // leads a sender with a fixed address to the test's
+	wrap      func(Sender) Sender           // gives messages what this type needs beside the sample's
 }
 
 func (k kit) address(base string) string {
@@ -225,6 +226,9 @@ func (k kit) sender(t *testing.T, base string) (Sender, Traits) {
 			t.Fatal(err)
 		}
 		k.adjust(made, to)
+	}
+	if k.wrap != nil {
+		made = k.wrap(made)
 	}
 	return made, traits
 }
@@ -460,6 +464,9 @@ func (k kit) private(t *testing.T) {
 	sender, _, err := New(settings)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if k.wrap != nil {
+		sender = k.wrap(sender)
 	}
 	_, err = sender.Send(t.Context(), sampleMessage())
 	if _, ok := errors.AsType[*Refusal](err); !ok || len(s.taken()) > 0 {

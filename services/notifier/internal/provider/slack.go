@@ -2,7 +2,9 @@ package provider
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -49,18 +51,26 @@ func (c *slack) check() error {
 }
 
 func (c *slack) Send(ctx context.Context, m Message) (Receipt, error) {
-	if channel, ts, ok := strings.Cut(m.Edit, "/"); ok && c.bot {
-		return edited(func() (Receipt, error) { return c.update(ctx, m, channel, ts) }, func() (Receipt, error) { return c.post(ctx, m) })
+	receipt, err := c.send(ctx, m, slackMessage(m.Content))
+	if no, ok := errors.AsType[*Refusal](err); ok && strings.Contains(no.Reason, "invalid_blocks") {
+		return c.send(ctx, m, slackPlain(m.Content)) // not every workspace takes every block: better without than not at all
 	}
-	return c.post(ctx, m)
+	return receipt, err
 }
 
-func (c *slack) post(ctx context.Context, m Message) (Receipt, error) {
+func (c *slack) send(ctx context.Context, m Message, body object) (Receipt, error) {
+	if channel, ts, ok := strings.Cut(m.Edit, "/"); ok && c.bot {
+		return edited(func() (Receipt, error) { return c.update(ctx, body, channel, ts) }, func() (Receipt, error) { return c.post(ctx, m, body) })
+	}
+	return c.post(ctx, m, body)
+}
+
+func (c *slack) post(ctx context.Context, m Message, body object) (Receipt, error) {
 	if !c.blocks {
 		_, err := c.ask(ctx, c.query(c.to, slackAttachment(c.settings, m)))
 		return Receipt{}, err
 	}
-	body := slackMessage(m.Content)
+	body = maps.Clone(body)
 	body["username"] = c.settings.author(m)
 	if c.settings.Spec.Channel != "" {
 		body["channel"] = c.settings.Spec.Channel
@@ -73,10 +83,10 @@ func (c *slack) post(ctx context.Context, m Message) (Receipt, error) {
 }
 
 // update replaces a message; the API knows it by the channel's ID.
-func (c *slack) update(ctx context.Context, m Message, channel, ts string) (Receipt, error) {
+func (c *slack) update(ctx context.Context, body object, channel, ts string) (Receipt, error) {
 	to := *c.to
 	to.Path = strings.TrimSuffix(to.Path, postMessage) + "/chat.update"
-	body := slackMessage(m.Content)
+	body = maps.Clone(body)
 	body["channel"], body["ts"] = channel, ts
 	return c.call(ctx, &to, body)
 }

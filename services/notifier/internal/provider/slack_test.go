@@ -168,6 +168,20 @@ func TestSlackSendsAnewWhatCannotBeEdited(t *testing.T) {
 	}
 }
 
+func TestSlackGoesWithoutBlocks(t *testing.T) {
+	s := serve(t, func(c call) (string, error) {
+		var body slackBody
+		if err := c.into(&body); err != nil || len(body.Blocks) > 0 {
+			return "", errors.New("invalid_blocks")
+		}
+		return "ok", expect(want("table", strings.Contains(body.Text, "Kustomization/apps/web"), true), want("link", strings.Contains(body.Text, "<https://git.example.com/team/apps/commit/731f7eaddfb6af01cb2173e18f0f75b0ba780ef1|commit>"), true))
+	})
+	sender, _ := kit{settings: settings("slack", ""), path: "/services/T/B/x"}.sender(t, s.URL)
+	if _, err := sender.Send(t.Context(), sampleMessage()); err != nil || len(s.taken()) != 2 {
+		t.Errorf("%v, %d requests", err, len(s.taken()))
+	}
+}
+
 func TestSlackWebhook(t *testing.T) {
 	const path = "/services/T000/B000/secret-part-of-the-path"
 	check := func(c call) (string, error) {

@@ -41,6 +41,11 @@ func slackMessage(c Content) object {
 	}
 }
 
+// slackPlain is slackMessage without blocks.
+func slackPlain(c Content) object {
+	return object{"text": compose(c, plainMarkdown, slackText), "unfurl_links": false, "unfurl_media": false, "link_names": false, "parse": "none"}
+}
+
 func richText(elements ...any) object {
 	return object{"type": "rich_text", "elements": []any{object{"type": "rich_text_section", "elements": elements}}}
 }

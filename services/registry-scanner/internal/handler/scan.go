@@ -113,7 +113,7 @@ func (s *Scanner) list(ctx context.Context, lock *imagecache.Lock, want *target)
 			return nil, fmt.Errorf("list tags of %s: %w: more than %d pages", want.image, registry.ErrMalformed, maxPages)
 		}
 		if tags.Pages%keepEvery == 0 {
-			if err := errors.Join(s.Cache.PutPartial(ctx, want.scope, tags), lock.Extend(ctx)); err != nil {
+			if err := s.Cache.PutPartial(ctx, want.scope, tags); err != nil {
 				return nil, err
 			}
 		}

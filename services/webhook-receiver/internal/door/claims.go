@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/fluxcd/pkg/apis/meta"
 	receiverv1 "github.com/fluxcd/notification-controller/api/v1"
+	"github.com/fluxcd/pkg/apis/meta"
 
 	"github.com/sluice-cd/sluice/libs/expression"
 	"github.com/sluice-cd/sluice/services/webhook-receiver/internal/verify"

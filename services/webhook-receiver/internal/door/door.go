@@ -12,9 +12,9 @@ import (
 	"slices"
 	"strings"
 
+	receiverv1 "github.com/fluxcd/notification-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/acl"
 	"github.com/fluxcd/pkg/apis/meta"
-	receiverv1 "github.com/fluxcd/notification-controller/api/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/libs/expression"

@@ -38,7 +38,7 @@ var errFilter = errors.New("a filter cannot be evaluated")
 // Objects finds the objects that a call wakes.
 type Objects struct {
 	Cluster *kube.Cluster
-	Log    *slog.Logger
+	Log     *slog.Logger
 }
 
 // call is what expressions know of a call.

@@ -42,7 +42,6 @@ func readGitHub(h http.Header, body []byte) (*Event, error) {
 
 // githubPackage is an image in the registry of GitHub, or of Gitea.
 type githubPackage struct {
-	Type    text `json:"package_type"`
 	Version struct {
 		URL text `json:"package_url"`
 	} `json:"package_version"`
@@ -56,9 +55,7 @@ type githubPackage struct {
 }
 
 func (p *githubPackage) addTo(e *Event) {
-	if strings.EqualFold(string(p.Type), "container") {
-		e.addImages(string(p.Version.URL))
-	}
+	e.addImages(strings.ToLower(string(p.Version.URL))) // packages that are no images have URLs of another form
 	if strings.EqualFold(string(p.GiteaType), "container") && p.Owner.Login != "" && p.Name != "" {
 		if u, err := url.Parse(string(p.HTMLURL)); err == nil && u.Host != "" {
 			e.addImages(u.Host + "/" + strings.ToLower(string(p.Owner.Login)) + "/" + string(p.Name))
@@ -149,17 +146,15 @@ func readBitbucket(h http.Header, body []byte) (*Event, error) {
 }
 
 type bitbucketRepository struct {
-	Slug    text `json:"slug"`
-	Project struct {
+	FullName text `json:"full_name"` // of Cloud alone
+	Slug     text `json:"slug"`
+	Project  struct {
 		Key text `json:"key"`
 	} `json:"project"`
 	Links struct {
 		Clone []struct {
 			Href text `json:"href"`
 		} `json:"clone"`
-		HTML struct {
-			Href text `json:"href"`
-		} `json:"html"`
 		Self links `json:"self"`
 	} `json:"links"`
 }
@@ -170,7 +165,9 @@ func (r *bitbucketRepository) addTo(e *Event) {
 	for _, link := range r.Links.Clone {
 		e.addRepositories(string(link.Href))
 	}
-	e.addRepositories(string(r.Links.HTML.Href))
+	if r.FullName != "" {
+		e.addRepositories("https://bitbucket.org/" + string(r.FullName))
+	}
 	for _, page := range r.Links.Self {
 		u, err := url.Parse(page)
 		if err != nil || u.Host == "" || r.Project.Key == "" || r.Slug == "" {

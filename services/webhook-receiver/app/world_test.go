@@ -1,0 +1,342 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	receiverv1 "github.com/fluxcd/notification-controller/api/v1"
+	"github.com/fluxcd/pkg/apis/meta"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace/noop"
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/sluice-cd/sluice/libs/bus"
+	"github.com/sluice-cd/sluice/libs/bus/bustest"
+	"github.com/sluice-cd/sluice/libs/controlplane"
+	"github.com/sluice-cd/sluice/libs/controlplane/controlplanetest"
+	"github.com/sluice-cd/sluice/libs/kube"
+	"github.com/sluice-cd/sluice/libs/service"
+	hintsv1 "github.com/sluice-cd/sluice/proto/hints/v1"
+)
+
+var plane *controlplane.ControlPlane
+
+func TestMain(m *testing.M) {
+	os.Exit(controlplanetest.Run(m, controlplane.Options{}, func(c *controlplane.ControlPlane) {
+		if plane = c; c != nil {
+			if err := installCRDs(context.Background()); err != nil {
+				panic(err)
+			}
+		}
+	}))
+}
+
+// installCRDs installs our own definitions, and one that only Flux serves.
+func installCRDs(ctx context.Context) error {
+	files, err := filepath.Glob("../../../deploy/crds/*.yaml")
+	if err != nil {
+		return err
+	}
+	c, err := client.New(plane.RESTConfig(), client.Options{})
+	if err != nil {
+		return err
+	}
+	for _, file := range append(files, "testdata/helmrepositories.yaml") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		crd := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal(text, &crd.Object); err != nil {
+			return err
+		}
+		if err := client.IgnoreAlreadyExists(c.Create(ctx, crd)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// world is one or more replicas of webhook-receiver with all that they talk to, in a namespace of their own.
+type world struct {
+	*testing.T
+	server  *bustest.Server
+	bus     *bus.Conn
+	cluster *kube.Cluster
+	ns      string
+	config  Config
+	addr    string
+
+	heard *heard
+}
+
+// heard are the hints that were stored so far.
+type heard struct {
+	sync.Mutex
+	hints []*hintsv1.Hint
+}
+
+// in is the world within a subtest.
+func (w *world) in(t *testing.T) *world {
+	sub := *w
+	sub.T = t
+	return &sub
+}
+
+type option func(*Config, *serviceDeps)
+
+type serviceDeps = service.Deps
+
+func newWorld(t *testing.T, options ...option) *world {
+	t.Helper()
+	w := &world{T: t, ns: "test-" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")), config: DefaultConfig(), heard: &heard{}}
+	w.server = bustest.Start(t)
+	w.bus = w.server.Connect()
+	w.cluster = w.connect()
+	w.do(w.cluster.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.ns}}))
+	w.followHints()
+	w.addr = w.run(options...)
+	return w
+}
+
+// connect has a cache of its own, which holds nothing but the objects of the test.
+func (w *world) connect() *kube.Cluster {
+	cluster, err := kube.Connect(kube.Options{Kubeconfig: plane.Kubeconfig(), UserAgent: "test", WatchLabelSelector: "test=" + w.ns, Log: bustest.Logger(w)})
+	w.do(err)
+	return cluster
+}
+
+// followHints collects all hints.
+func (w *world) followHints() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	conn, since := w.server.Connect(), time.Now()
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			_ = conn.FollowHints(ctx, since, func() {}, func(at time.Time, batch *hintsv1.Batch) {
+				since = at.Add(time.Nanosecond)
+				w.heard.Lock()
+				defer w.heard.Unlock()
+				w.heard.hints = append(w.heard.hints, batch.GetHints()...)
+			})
+		}
+	}()
+	w.Cleanup(func() { cancel(); <-done })
+}
+
+// run starts a replica and returns where it takes calls; it ends with the test.
+func (w *world) run(options ...option) string {
+	deps := service.Deps{
+		Log: bustest.Logger(w), Registry: prometheus.NewRegistry(), Tracer: noop.NewTracerProvider().Tracer(""), Bus: w.server.Connect(), Cluster: w.connect(),
+	}
+	config := w.config
+	config.Addr = freeAddr(w)
+	for _, o := range options {
+		o(&config, &deps)
+	}
+	env := service.NewEnv(deps, service.Holder("webhook-receiver"))
+	ready, done := make(chan struct{}), make(chan error, 1)
+	env.Ready = func() { close(ready) }
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { done <- Run(ctx, env, config) }()
+	w.Cleanup(func() { cancel(); <-done })
+	select {
+	case <-ready:
+	case err := <-done:
+		w.Fatal("webhook-receiver ended:", err)
+	case <-time.After(30 * time.Second):
+		w.Fatal("webhook-receiver is not ready")
+	}
+	return config.Addr
+}
+
+func freeAddr(t testing.TB) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func (w *world) do(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) meta(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: w.ns, Name: name, Labels: map[string]string{"test": w.ns}}
+}
+
+func (w *world) secret(name string, data map[string]string) {
+	w.Helper()
+	w.do(w.cluster.Client.Create(w.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: name}, StringData: data}))
+}
+
+// git names one GitRepository, which need not be there.
+func git(name string) receiverv1.ReceiverResource {
+	return receiverv1.ReceiverResource{CrossNamespaceObjectReference: receiverv1.CrossNamespaceObjectReference{Kind: "GitRepository", Name: name}}
+}
+
+// receiver creates a Receiver that wakes the GitRepository app by the key in the Secret key.
+func (w *world) receiver(name, kind string, change func(*receiverv1.Receiver)) {
+	w.Helper()
+	r := &receiverv1.Receiver{ObjectMeta: w.meta(name), Spec: receiverv1.ReceiverSpec{
+		Type: kind, SecretRef: &meta.LocalObjectReference{Name: "key"}, Resources: []receiverv1.ReceiverResource{git("app")},
+	}}
+	if change != nil {
+		change(r)
+	}
+	w.do(w.cluster.Client.Create(w.Context(), r))
+}
+
+func (w *world) get(name string) *receiverv1.Receiver {
+	w.Helper()
+	r := &receiverv1.Receiver{}
+	w.do(w.cluster.Client.Get(w.Context(), types.NamespacedName{Namespace: w.ns, Name: name}, r))
+	return r
+}
+
+// until waits for a Receiver to be as it shall be.
+func (w *world) until(name, what string, is func(*receiverv1.Receiver) bool) *receiverv1.Receiver {
+	w.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		r := w.get(name)
+		if is(r) {
+			return r
+		}
+		if time.Now().After(end) {
+			w.Fatalf("%s is not %s: %+v", name, what, r.Status)
+		}
+	}
+}
+
+func condition(r *receiverv1.Receiver, kind string) string {
+	c := apimeta.FindStatusCondition(r.Status.Conditions, kind)
+	if c == nil {
+		return ""
+	}
+	return string(c.Status) + "/" + c.Reason
+}
+
+// ready waits for a Receiver to be ready and returns its path.
+func (w *world) ready(name string) string {
+	w.Helper()
+	return w.until(name, "ready", func(r *receiverv1.Receiver) bool {
+		return condition(r, meta.ReadyCondition) == "True/Succeeded" && r.Status.ObservedGeneration == r.Generation
+	}).Status.WebhookPath
+}
+
+// send makes one call and returns the status code. The answer must be empty.
+func (w *world) send(method, path string, header map[string]string, body []byte) int {
+	w.Helper()
+	return w.sendTo(w.addr, method, path, header, body)
+}
+
+func (w *world) sendTo(addr, method, path string, header map[string]string, body []byte) int {
+	w.Helper()
+	r, err := http.NewRequestWithContext(w.Context(), method, "http://"+addr+path, bytes.NewReader(body))
+	w.do(err)
+	for k, v := range header {
+		r.Header.Set(k, v)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	w.do(err)
+	defer answer.Body.Close()
+	var text bytes.Buffer
+	_, _ = text.ReadFrom(answer.Body)
+	if text.Len() > 0 {
+		w.Errorf("the answer says %q", text.String())
+	}
+	return answer.StatusCode
+}
+
+// sendUntil makes the same call until the answer is as wanted: replicas learn of objects in their own time.
+func (w *world) sendUntil(want int, method, path string, header map[string]string, body []byte) {
+	w.Helper()
+	for end := time.Now().Add(15 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		got := w.send(method, path, header, body)
+		if got == want {
+			return
+		}
+		if time.Now().After(end) {
+			w.Fatalf("%s %s: answer %d, want %d", method, path, got, want)
+		}
+	}
+}
+
+// taken returns the hints so far, after all that were stored have come.
+func (w *world) taken() []*hintsv1.Hint {
+	w.Helper()
+	stream, err := w.bus.JS.Stream(w.Context(), bus.StreamHints)
+	w.do(err)
+	info, err := stream.Info(w.Context())
+	w.do(err)
+	total := 0
+	for seq := info.State.FirstSeq; seq <= info.State.LastSeq && info.State.Msgs > 0; seq++ {
+		msg, err := stream.GetMsg(w.Context(), seq)
+		w.do(err)
+		batch, err := bus.ParseHints(msg.Data)
+		w.do(err)
+		total += len(batch.GetHints())
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		w.heard.Lock()
+		hints := w.heard.hints
+		w.heard.Unlock()
+		if len(hints) >= total {
+			return hints
+		}
+		if time.Now().After(end) {
+			w.Fatalf("%d hints came of %d", len(hints), total)
+		}
+	}
+}
+
+// wantHints wants a number of hints in all, of which the last names some objects.
+func (w *world) wantHints(count int, last string) {
+	w.Helper()
+	hints := w.taken()
+	if len(hints) != count {
+		w.Fatalf("%d hints, want %d", len(hints), count)
+	}
+	if got := objects(hints[count-1]); got != last {
+		w.Fatalf("the last hint names %q, want %q", got, last)
+	}
+}
+
+// objects are the objects that a hint names.
+func objects(h *hintsv1.Hint) string {
+	var names []string
+	for _, o := range h.GetObjects() {
+		names = append(names, fmt.Sprintf("%s %s", o.GetKind(), o.GetName()))
+	}
+	return strings.Join(names, ", ")
+}
+
+func hmac256(key, body []byte) string {
+	mac := hmac.New(sha256.New, key)
+	mac.Write(body)
+	return "sha256=" + hex.EncodeToString(mac.Sum(nil))
+}
