@@ -44,11 +44,7 @@ func (c *Conn) FactsAfter(ctx context.Context, at FactsPlace, since time.Time, m
 		return nil, at, nil
 	}
 	var out []StoredFact
-	err = c.eachFrom(ctx, StreamFacts, from, most, func(m jetstream.Msg) error {
-		meta, err := m.Metadata()
-		if err != nil {
-			return err
-		}
+	err = readFrom(ctx, stream, from, most, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
 		at.Sequence = meta.Sequence.Stream
 		f, err := ParseFact(m)
 		if err != nil {

@@ -32,16 +32,12 @@ type Part struct {
 func (c *Conn) ListParts(ctx context.Context, stage string, key types.NamespacedName) (map[string]Part, error) {
 	prefix := StateSubject(partPrefix(stage, key))
 	out := map[string]Part{}
-	err := c.each(ctx, streamState, prefix+"*", false, func(m jetstream.Msg) error {
+	err := c.each(ctx, streamState, prefix+"*", false, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
 		name, err := unescape(strings.TrimPrefix(m.Subject(), prefix))
 		if err != nil {
 			return err
 		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return err
-		}
-		if m.Headers().Get("KV-Operation") == "" && m.Headers().Get("Nats-Marker-Reason") == "" {
+		if !isMarker(m.Headers()) {
 			out[name] = Part{name, m.Data(), meta.Sequence.Stream, meta.Timestamp}
 		}
 		return nil

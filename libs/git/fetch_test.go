@@ -422,6 +422,31 @@ func TestExpire(t *testing.T) {
 	}
 }
 
+// TestTidy: a mirror that is not used goes by itself.
+func TestTidy(t *testing.T) {
+	w := newWorld(t, gittest.Options{})
+	w.write("a", "1")
+	if _, err := w.tryFiles(t.Context(), w.source(Ref{Branch: "main"}), Selection{}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); w.mirrors.Tidy(ctx, 50*time.Millisecond) }()
+	for {
+		entries, err := os.ReadDir(w.dir)
+		w.do(err)
+		if len(entries) == 0 {
+			break
+		}
+		if t.Context().Err() != nil {
+			t.Fatal("the mirror is still there")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	<-ended
+}
+
 func TestShrink(t *testing.T) {
 	w := newWorld(t, gittest.Options{})
 	w.write("a", strings.Repeat("1", 1000))
@@ -466,31 +491,6 @@ func TestShrink(t *testing.T) {
 	if got := keys(); len(got) != 0 {
 		t.Fatalf("%v are left", got)
 	}
-}
-
-// TestTidy: a mirror that is not used goes by itself.
-func TestTidy(t *testing.T) {
-	w := newWorld(t, gittest.Options{})
-	w.write("a", "1")
-	if _, err := w.tryFiles(t.Context(), w.source(Ref{Branch: "main"}), Selection{}); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() { defer close(ended); w.mirrors.Tidy(ctx, 50*time.Millisecond) }()
-	for {
-		entries, err := os.ReadDir(w.dir)
-		w.do(err)
-		if len(entries) == 0 {
-			break
-		}
-		if t.Context().Err() != nil {
-			t.Fatal("the mirror is still there")
-		}
-		time.Sleep(time.Millisecond)
-	}
-	cancel()
-	<-ended
 }
 
 func TestCommitsOfOldServers(t *testing.T) {

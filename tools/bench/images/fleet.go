@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/libs/gittest"
@@ -75,6 +77,12 @@ func (f *fleet) move(ctx context.Context, images []string, tag string) (time.Dur
 	if err := f.b.request(ctx, objects); err != nil {
 		return 0, err
 	}
+	return f.moved(ctx, before, began)
+}
+
+// moved returns how long it was since then when the branch is elsewhere than before.
+func (f *fleet) moved(ctx context.Context, before string, began time.Time) (time.Duration, error) {
+	var err error
 	for tip := before; tip == before; {
 		if time.Since(began) > f.b.options.timeout || ctx.Err() != nil {
 			return 0, fmt.Errorf("no commit after %s", time.Since(began))
@@ -153,10 +161,54 @@ func (b *bench) burst(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	changed, err := f.repository.Git(ctx, nil, "diff", "--shortstat", "main~1", "main")
+	changed, err := f.shortstat(ctx)
+	if err != nil {
+		return nil, err
+	}
+	alone, err := f.updateAlone(ctx, "1.2.0")
 	return []string{
-		fmt.Sprintf("%d policies change at once, in a repository of %d files: %.2f s to the first commit (target: 10 s, one commit)", o.policies, o.files, took.Seconds()),
-		fmt.Sprintf("  commits with the first: %s; the last one: %s", commits, strings.TrimSpace(changed)),
+		fmt.Sprintf("%d policies change at once, in a repository of %d files, asking for scans and scans included: %.2f s to the first commit", o.policies, o.files, took.Seconds()),
+		fmt.Sprintf("  commits with the first: %s; the last one: %s", commits, changed),
 		costs(usage),
+		alone,
 	}, err
+}
+
+// shortstat says what the last commit changed.
+func (f *fleet) shortstat(ctx context.Context) (string, error) {
+	text, err := f.repository.Git(ctx, nil, "diff", "--shortstat", "main~1", "main")
+	return strings.TrimSpace(text), err
+}
+
+// updateAlone lets the automation sleep until all policies have chosen a tag, and measures it from when it wakes.
+func (f *fleet) updateAlone(ctx context.Context, tag string) (string, error) {
+	if err := f.suspend(ctx, true); err != nil {
+		return "", err
+	}
+	before, err := f.tip()
+	if err != nil {
+		return "", err
+	}
+	wait := f.b.follow(ctx, &imagev1.ImagePolicyList{}, chose(f.name, tag), len(f.images))
+	for _, image := range f.images {
+		f.b.registry.add(image, tag)
+	}
+	if err := errors.Join(f.b.request(ctx, f.b.imageRepositories(f.images)), wait()); err != nil {
+		return "", err
+	}
+	began := time.Now()
+	if err := f.suspend(ctx, false); err != nil {
+		return "", err
+	}
+	took, err := f.moved(ctx, before, began)
+	if err != nil {
+		return "", err
+	}
+	changed, err := f.shortstat(ctx)
+	return fmt.Sprintf("  all chosen → commit pushed, the update alone, with a quiet period of 1 s: %.2f s; %s", took.Seconds(), changed), err
+}
+
+func (f *fleet) suspend(ctx context.Context, yes bool) error {
+	patch := fmt.Appendf(nil, `{"spec":{"suspend":%t}}`, yes)
+	return f.b.Client.Patch(ctx, automation(f.name), client.RawPatch(types.MergePatchType, patch))
 }

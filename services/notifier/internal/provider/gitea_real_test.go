@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -102,7 +103,37 @@ func realGiteaComments(t *testing.T, sender Sender, g giteaStatuses) {
 			t.Errorf("%s: %d comments", title, len(found))
 		}
 	}
-	if _, err := sender.Send(t.Context(), hostileMessage(1<<20)); err != nil {
+	hostile := hostileMessage(0)
+	hostile.Content.Text += "\n/close\n``````\n@me #1 !1"
+	hostile.Event.InvolvedObject.Name, hostile.Incident = "@me #1", "incident"+strconv.Itoa(os.Getpid())
+	if _, err := sender.Send(t.Context(), hostile); err != nil {
 		t.Errorf("hostile: %v", err)
 	}
+	shown := render(t, g, bodies("/" + hostile.Incident + " -->")[0])
+	for _, bad := range []string{`class="mention`, "ref-issue", "<script", `href="javascript`, "flux-pr-comment-key", "<at "} {
+		if at := strings.Index(shown, bad); at >= 0 {
+			t.Errorf("%q is shown: %s", bad, shown[max(0, at-200):min(len(shown), at+200)])
+		}
+	}
+	if !strings.Contains(shown, "&lt;script&gt;") || !strings.Contains(shown, "<table>") || !strings.Contains(shown, "/close") {
+		t.Errorf("%.3000s", shown)
+	}
+}
+
+// render is the HTML that the server makes of a comment.
+func render(t *testing.T, g giteaStatuses, text string) string {
+	t.Helper()
+	u, err := url.Parse(g.base + "/markdown")
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, err := g.authorize(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := g.client.ask(t.Context(), query{URL: u, Header: header, Most: maxForgeAnswer, JSON: map[string]any{"Text": text, "Mode": "comment", "Context": strings.Join(g.repository.Path, "/"), "Wiki": false}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(a.Body)
 }
