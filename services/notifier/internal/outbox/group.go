@@ -81,7 +81,7 @@ type rows struct {
 	// told are the entries that the message stands for; failures that are not due are not among them.
 	told      []*Entry
 	last      map[string]*Entry // what decides each row
-	kept      []string // the keys of the others
+	kept      []string          // the keys of the others
 	progress  int
 	firstSeen time.Time
 	lastSeen  time.Time
@@ -136,8 +136,12 @@ func (p *planner) rows(id string, g Group, entries []*Entry) *rows {
 		r.told = append(r.told, e)
 		r.through = max(r.through, e.Change.Sequence)
 	}
+	told := map[*Entry]bool{}
+	for _, e := range r.told {
+		told[e] = true
+	}
 	for _, e := range entries {
-		if !slices.Contains(r.told, e) {
+		if !told[e] {
 			r.kept = append(r.kept, e.Change.Key)
 		}
 	}
