@@ -18,7 +18,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TAGS := grpcnotrace
 LDFLAGS := -s -w -X github.com/sluice-cd/sluice/libs/version.Version=$(VERSION)
 
-SERVICES := git-watcher manifest-renderer applier registry-scanner image-updater webhook-receiver
+SERVICES := git-watcher manifest-renderer applier registry-scanner image-updater webhook-receiver notifier
 COMMANDS := sluice sluice-bus
 PROGRAMS := $(addprefix bin/,$(COMMANDS) $(SERVICES))
 MODULES := $(patsubst %/go.mod,%,$(shell git ls-files '*go.mod'))

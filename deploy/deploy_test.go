@@ -10,15 +10,18 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// TestNATSSyncsEveryWrite guards the setting that a lost power supply would
+// TestNATSSettings guards those that a lost power supply and a full disk would
 // otherwise test.
-func TestNATSSyncsEveryWrite(t *testing.T) {
+func TestNATSSettings(t *testing.T) {
 	options, err := server.ProcessConfigFile(filepath.Join("nats", "nats.conf"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !options.JetStream || !options.SyncAlways {
 		t.Errorf("JetStream is %t and sync_interval always is %t, want both", options.JetStream, options.SyncAlways)
+	}
+	if options.JetStreamMaxStore <= 0 {
+		t.Error("max_file_store is missing: a server that starts on a full disk would refuse every write for ever")
 	}
 }
 

@@ -10,6 +10,7 @@ require (
 	github.com/fluxcd/source-controller/api v1.9.6
 	github.com/google/go-cmp v0.7.0
 	github.com/nats-io/nats-server/v2 v2.15.2
+	github.com/nats-io/nats.go v1.55.0
 	k8s.io/apiextensions-apiserver v0.36.4
 	sigs.k8s.io/yaml v1.6.0
 )

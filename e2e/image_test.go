@@ -22,6 +22,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/gittest"
 	"github.com/sluice-cd/sluice/libs/localrun"
 	"github.com/sluice-cd/sluice/libs/registry/registrytest"
+	"github.com/sluice-cd/sluice/libs/state"
 )
 
 // imageDeployment is a manifest with what must stay: comments, quotes, an odd order.
@@ -293,4 +294,64 @@ func (i *images) wantEachValueOnce(t *testing.T) {
 		t.Errorf("values were written more than once: %q", history)
 	}
 	t.Logf("%d commits of %d values", len(history)-1, len(written))
+}
+
+// TestKillDuringHugeListing kills the scanner that is in the middle of a listing of 10,000 tags: the other one goes on where it stopped.
+func TestKillDuringHugeListing(t *testing.T) {
+	const tags, pageSize = 10_000, 100
+	e := world.Start(t, harness.Options{Images: true, Flags: []string{"--log-level", "debug"}})
+	e.AddReplica("registry-scanner")
+	e.AwaitReplicas()
+	server := registrytest.Start(t, registrytest.Options{PageSize: pageSize})
+	names := make([]string, tags)
+	for i := range names {
+		names[i] = fmt.Sprintf("v%05d", i)
+	}
+	server.SetTags("shop/huge", names...)
+	repository := &imagev1.ImageRepository{
+		ObjectMeta: metav1.ObjectMeta{Namespace: e.Namespace, Name: "huge"},
+		Spec:       imagev1.ImageRepositorySpec{Image: server.Host() + "/shop/huge", Interval: metav1.Duration{Duration: time.Hour}},
+	}
+	pages := func() int { return server.Count("GET /v2/shop/huge/tags/") }
+	e.Create(t, repository)
+	harness.Until(t, settle, "a third of the pages", func() error {
+		if n := pages(); n < tags/pageSize/3 {
+			return fmt.Errorf("%d pages", n)
+		}
+		return nil
+	})
+	scanner := scannerAt(t, e, "huge")
+	e.KillReplica(scanner)
+	killed, before := time.Now(), pages()
+	harness.Until(t, settle, "pages for the other scanner", func() error {
+		if n := pages(); n == before {
+			return fmt.Errorf("%d pages", n)
+		}
+		return nil
+	})
+	t.Logf("%s killed after %d pages, the other one went on %s later", scanner.Name, before, time.Since(killed).Round(time.Millisecond))
+	harness.AwaitReady(t, e, repository, recovery)
+	if n := repository.Status.LastScanResult.TagCount; n != tags {
+		t.Errorf("%d tags, want %d", n, tags)
+	}
+	// A listing is kept every five pages, and what was asked for at the end may be lost with the process.
+	if n := pages(); n > tags/pageSize+6 {
+		t.Errorf("%d requests for %d pages and one kill", n, tags/pageSize)
+	}
+	wantOneHand(t, e.Runs(t))
+}
+
+// scannerAt is the scanner that is at an image now, or was last.
+func scannerAt(t *testing.T, e *harness.Env, name string) *localrun.Replica {
+	t.Helper()
+	runs := slices.DeleteFunc(e.Runs(t), func(r harness.Run) bool {
+		return r.Stage != state.StageScan || !strings.HasSuffix(r.Object, "/"+name)
+	})
+	for _, r := range e.Replicas("registry-scanner") {
+		if len(runs) > 0 && r.Name == runs[len(runs)-1].Replica {
+			return r
+		}
+	}
+	t.Fatalf("nobody scans %s", name)
+	return nil
 }

@@ -20,6 +20,7 @@ require (
 	github.com/sluice-cd/sluice/services/git-watcher v0.0.0
 	github.com/sluice-cd/sluice/services/image-updater v0.0.0
 	github.com/sluice-cd/sluice/services/manifest-renderer v0.0.0
+	github.com/sluice-cd/sluice/services/notifier v0.0.0
 	github.com/sluice-cd/sluice/services/registry-scanner v0.0.0
 	github.com/sluice-cd/sluice/services/webhook-receiver v0.0.0
 	github.com/spf13/cobra v1.10.2
@@ -112,6 +113,7 @@ require (
 	github.com/felixge/httpsnoop v1.1.0 // indirect
 	github.com/fluxcd/cli-utils v1.2.3 // indirect
 	github.com/fluxcd/pkg/apis/acl v0.10.0 // indirect
+	github.com/fluxcd/pkg/apis/event v0.27.2 // indirect
 	github.com/fluxcd/pkg/apis/kustomize v1.19.2 // indirect
 	github.com/fluxcd/pkg/auth v0.54.0 // indirect
 	github.com/fluxcd/pkg/cache v0.14.0 // indirect
@@ -249,13 +251,13 @@ require (
 	gopkg.in/ini.v1 v1.67.3 // indirect
 	gopkg.in/warnings.v0 v0.1.2 // indirect
 	k8s.io/klog/v2 v2.140.0 // indirect
-	k8s.io/kube-openapi v0.0.0-20260603220949-865597e52e25 // indirect
-	k8s.io/utils v0.0.0-20260507154919-ff6756f316d2 // indirect
+	k8s.io/kube-openapi v0.0.0-20260721132016-d427ff9ee9ad // indirect
+	k8s.io/utils v0.0.0-20260626114624-be93311217bd // indirect
 	sigs.k8s.io/json v0.0.0-20250730193827-2d320260d730 // indirect
 	sigs.k8s.io/kustomize/api v0.21.1 // indirect
 	sigs.k8s.io/kustomize/kyaml v0.21.1 // indirect
 	sigs.k8s.io/randfill v1.0.0 // indirect
-	sigs.k8s.io/structured-merge-diff/v6 v6.4.0 // indirect
+	sigs.k8s.io/structured-merge-diff/v6 v6.4.2 // indirect
 )
 
 replace (
@@ -266,6 +268,7 @@ replace (
 	github.com/sluice-cd/sluice/services/git-watcher => ../services/git-watcher
 	github.com/sluice-cd/sluice/services/image-updater => ../services/image-updater
 	github.com/sluice-cd/sluice/services/manifest-renderer => ../services/manifest-renderer
+	github.com/sluice-cd/sluice/services/notifier => ../services/notifier
 	github.com/sluice-cd/sluice/services/registry-scanner => ../services/registry-scanner
 	github.com/sluice-cd/sluice/services/webhook-receiver => ../services/webhook-receiver
 )

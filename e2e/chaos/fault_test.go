@@ -21,9 +21,6 @@ type fault struct {
 	begin func(ctx context.Context, rng *rand.Rand) (mend func() error, err error)
 	// rewinds says that the git server itself goes back: objects may follow it.
 	rewinds bool
-	// endsBus says that the bus may end by itself: now and then a NATS server hangs when its disk was full, and its process ends so that
-	// it is started again.
-	endsBus bool
 }
 
 // faults are all that the installation can be made to suffer.
@@ -193,7 +190,7 @@ func (r *run) diskFaults() []fault {
 		return nil
 	}
 	return []fault{
-		{name: "disk of the bus full", target: "bus", endsBus: true, begin: switched(func(*rand.Rand) error { return e.BusDisk.Fill() }, e.BusDisk.Free)},
+		{name: "disk of the bus full", target: "bus", begin: switched(func(*rand.Rand) error { return e.BusDisk.Fill() }, e.BusDisk.Free)},
 		{name: "disk of git-watcher full", target: "disk", begin: switched(func(*rand.Rand) error { return e.MirrorDisk.Fill() }, e.MirrorDisk.Free)},
 	}
 }

@@ -33,7 +33,7 @@ states of a phase with Ready=False by kind and reason. A phase of two faults cou
 
 What bounds the slow ones: half of the repositories are looked at each 3 s, the others when somebody asks and each 30 s, so a push of which a lagging server knew
 nothing takes up to 30 s; a git server that says nothing is given up after the 20 s of ` + "`spec.timeout`" + `; a connection to the API server that is dead without a
-word is given up by the Kubernetes client after up to 45 s, one to the bus after 12 s; what a dead or cut-off replica had in hand is held by its lock for 6 s.
+word is given up after 15 s, one to the bus after 12 s; what a dead or cut-off replica had in hand is held by its lock for 6 s.
 
 `)
 	r.table(&b)

@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"context"
 	"math/rand/v2"
 	"regexp"
 	"strings"
@@ -136,35 +135,20 @@ func (r *run) suffer(p *phase) {
 	}
 	p.mended = time.Now()
 	r.supervise(p)
-	stopKeeping := r.keepBus(p)
 	_, p.missing = r.fleet.converge(r.t.Context(), bound)
-	stopKeeping()
 	p.converged = time.Now()
 	r.supervise(p)
-}
-
-// keepBus starts the bus again as soon as it ends by itself, until the function that it returns is called.
-func (r *run) keepBus(p *phase) func() {
-	ctx, cancel := context.WithCancel(r.t.Context())
-	kept := make(chan struct{})
-	go func() {
-		defer close(kept)
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-r.env.Bus().Done():
-				r.superviseBus(p)
-			}
-		}
-	}()
-	return func() { cancel(); <-kept }
 }
 
 // supervise does what Kubernetes does: it starts again what has ended by itself, and notes that.
 func (r *run) supervise(p *phase) {
 	r.t.Helper()
-	r.superviseBus(p)
+	if r.env.Bus().Ended() {
+		p.exits = append(p.exits, "bus")
+		if err := r.env.StartBus(); err != nil {
+			r.t.Error(err)
+		}
+	}
 	r.mu.Lock()
 	replicas := append([]*localrun.Replica{}, r.replicas...)
 	r.mu.Unlock()
@@ -177,16 +161,5 @@ func (r *run) supervise(p *phase) {
 		if err := r.addReplica(replica.Service); err != nil {
 			r.t.Error(err)
 		}
-	}
-}
-
-func (r *run) superviseBus(p *phase) {
-	r.t.Helper()
-	if !r.env.Bus().Ended() {
-		return
-	}
-	p.exits = append(p.exits, "bus")
-	if err := r.env.StartBus(); err != nil {
-		r.t.Error(err)
 	}
 }

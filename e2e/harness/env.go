@@ -33,6 +33,7 @@ type Options struct {
 	Flags    []string // more flags for every service
 	Images   bool     // with the services that follow images
 	Hooks    bool     // with the service that hosts call
+	Notifier bool     // with the service that tells people
 	// Idle leaves bus and services out: the test starts what it wants.
 	Idle bool
 	// Fronts puts proxies between services and bus, and between services and API server.
@@ -86,7 +87,7 @@ func (w *World) Start(t testing.TB, o Options) *Env {
 func (e *Env) install(o Options) {
 	e.t.Helper()
 	run := localrun.Options{
-		BinDir: e.BinDir, Dir: e.Dir, Kubeconfig: e.Plane.Kubeconfig(), LogLevel: "debug", Flags: o.Flags, Output: e.begun.output, Images: o.Images, Hooks: o.Hooks,
+		BinDir: e.BinDir, Dir: e.Dir, Kubeconfig: e.Plane.Kubeconfig(), LogLevel: "debug", Flags: o.Flags, Output: e.begun.output, Images: o.Images, Hooks: o.Hooks, Notifier: o.Notifier,
 	}
 	if o.Fronts {
 		e.startFronts(&run)
@@ -142,12 +143,19 @@ func (e *Env) startServices(replicas int) {
 	if err := e.StartCache(e.t.Context()); err != nil {
 		e.t.Fatal(err)
 	}
+	var started []*localrun.Replica
 	for range replicas {
 		for _, service := range e.Services() {
-			e.AddReplica(service)
+			started = append(started, e.AddReplica(service))
 		}
 	}
-	e.AwaitReplicas()
+	ctx, cancel := context.WithTimeout(e.t.Context(), startTime)
+	defer cancel()
+	for _, r := range started { // also those that ended already
+		if err := r.WaitReady(ctx); err != nil {
+			e.t.Fatal(err)
+		}
+	}
 }
 
 // AddReplica starts one more replica of a service, without waiting for it.

@@ -28,6 +28,8 @@ const (
 	FactImageSelected     = "image-selected"
 	FactImageUpdated      = "image-updated"
 	FactUpdateHeld        = "update-held"
+	FactImageFailed       = "image-failed"
+	FactRecovered         = "recovered"
 )
 
 // FactKind is the subject token of a fact; empty for a kind that this program does not know.
@@ -59,6 +61,10 @@ func FactKind(f *factsv1.Fact) string {
 		return FactImageUpdated
 	case *factsv1.Fact_UpdateHeld:
 		return FactUpdateHeld
+	case *factsv1.Fact_ImageFailed:
+		return FactImageFailed
+	case *factsv1.Fact_Recovered:
+		return FactRecovered
 	}
 	return ""
 }

@@ -23,53 +23,29 @@ func (s *smallStore) List(ctx context.Context) ([]ArtifactInfo, error) {
 	return append(large, small...), nil
 }
 
-// listSmall reads the headers of all messages.
+// listSmall reads the headers of all messages. What is put while this goes on is too new to matter.
 func (s *smallStore) listSmall(ctx context.Context) ([]ArtifactInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, listTime)
-	defer cancel()
-	stream, err := s.conn.JS.Stream(ctx, s.streamName())
-	if err != nil {
-		return nil, err
-	}
-	many := int(stream.CachedInfo().State.Msgs)
-	if many == 0 {
-		return nil, nil
-	}
-	cons, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{HeadersOnly: true})
-	if err != nil {
-		return nil, err
-	}
-	// What is put while this goes on is too new to matter.
-	batch, err := cons.Fetch(many, jetstream.FetchContext(ctx))
-	if err != nil {
-		return nil, err
-	}
-	infos := make([]ArtifactInfo, 0, many)
-	for msg := range batch.Messages() {
-		info, pending, err := s.info(msg)
-		if err != nil {
-			return nil, err
-		}
+	var infos []ArtifactInfo
+	err := s.conn.each(ctx, s.streamName(), smallPrefix(s.large.bucket)+"*", true, func(msg jetstream.Msg, _ *jetstream.MsgMetadata) error {
+		info, err := s.info(msg)
 		infos = append(infos, info)
-		if pending == 0 {
-			return infos, nil // some were deleted meanwhile
-		}
-	}
-	return infos, batch.Error()
+		return err
+	})
+	return infos, err
 }
 
-func (s *smallStore) info(msg jetstream.Msg) (info ArtifactInfo, pending uint64, err error) {
+func (s *smallStore) info(msg jetstream.Msg) (ArtifactInfo, error) {
 	name, err := unescape(strings.TrimPrefix(msg.Subject(), smallPrefix(s.large.bucket)))
 	if err != nil {
-		return info, 0, err
+		return ArtifactInfo{}, err
 	}
 	meta, err := msg.Metadata()
 	if err != nil {
-		return info, 0, err
+		return ArtifactInfo{}, err
 	}
 	size, err := strconv.ParseInt(msg.Headers().Get(nats.MsgSize), 10, 64)
 	if err != nil {
-		return info, 0, fmt.Errorf("size of %s: %w", name, err)
+		return ArtifactInfo{}, fmt.Errorf("size of %s: %w", name, err)
 	}
-	return ArtifactInfo{Name: name, Size: size, Modified: meta.Timestamp, sequence: meta.Sequence.Stream}, meta.NumPending, nil
+	return ArtifactInfo{Name: name, Size: size, Modified: meta.Timestamp, sequence: meta.Sequence.Stream}, nil
 }

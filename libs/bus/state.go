@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -40,7 +42,7 @@ func (c *Conn) GetState(ctx context.Context, key string) (StateEntry, error) {
 		return StateEntry{}, fmt.Errorf("read state %s: %w", key, err)
 	}
 	entry := StateEntry{Value: msg.Data, Revision: msg.Sequence}
-	if msg.Header.Get("KV-Operation") != "" || msg.Header.Get("Nats-Marker-Reason") != "" {
+	if isMarker(msg.Header) {
 		entry.Value = nil
 		entry.Expired = msg.Header.Get("Nats-Marker-Reason") == "MaxAge"
 	}
@@ -110,35 +112,26 @@ func (c *Conn) DropWork(ctx context.Context, stage string, key types.NamespacedN
 	return nil
 }
 
-// ListRecords reads every record of a stage, by object.
-func (c *Conn) ListRecords(ctx context.Context, stage string) (map[types.NamespacedName][]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, listTime)
-	defer cancel()
-	kv, err := c.JS.KeyValue(ctx, BucketState)
-	if err != nil {
-		return nil, fmt.Errorf("open bucket %s: %w", BucketState, err)
+// ListRecords reads every record of a stage, by object; those of one namespace unless it is empty.
+func (c *Conn) ListRecords(ctx context.Context, stage, namespace string) (map[types.NamespacedName][]byte, error) {
+	filter := "record." + stage + ".>"
+	if namespace != "" {
+		filter = "record." + stage + "." + escape(namespace) + ".*"
 	}
-	w, err := kv.Watch(ctx, "record."+stage+".>", jetstream.IgnoreDeletes())
-	if err != nil {
-		return nil, fmt.Errorf("list records of %s: %w", stage, err)
-	}
-	defer func() { _ = w.Stop() }()
 	out := map[types.NamespacedName][]byte{}
-	for {
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("list records of %s: %w", stage, ctx.Err())
-		case e := <-w.Updates():
-			if e == nil { // all present values were sent
-				return out, nil
-			}
-			key, err := ParseObjectSubject(e.Key())
-			if err != nil {
-				return nil, err
-			}
-			out[key] = e.Value()
+	err := c.each(ctx, streamState, StateSubject(filter), false, func(msg jetstream.Msg, _ *jetstream.MsgMetadata) error {
+		key, err := ParseObjectSubject(strings.TrimPrefix(msg.Subject(), StateSubject("")))
+		if err == nil && !isMarker(msg.Headers()) {
+			out[key] = msg.Data()
 		}
-	}
+		return err
+	})
+	return out, err
+}
+
+// isMarker says whether a message stands for a value that is gone.
+func isMarker(h nats.Header) bool {
+	return h.Get("KV-Operation") != "" || h.Get("Nats-Marker-Reason") != ""
 }
 
 // Trigger publishes a trigger for one object and stage. Only the headers say anything, and only as hints.

@@ -18,6 +18,7 @@ type Topology struct {
 	HintsMaxAge      time.Duration // how long hints are kept; 0 means 6 hours
 	HintsMaxBytes    int64         // cap of the hints stream in bytes; 0 means 256 MiB
 	ArtifactMaxBytes int64         // cap of each store of artifacts in bytes, once for small ones and once for large ones; 0 means none
+	OutboxMaxBytes   int64         // cap of the outbox in bytes, and four times that of dead letters; 0 means 512 MiB
 }
 
 func (t Topology) withDefaults() Topology {
@@ -39,6 +40,9 @@ func (t Topology) withDefaults() Topology {
 	if t.ArtifactMaxBytes == 0 {
 		t.ArtifactMaxBytes = -1
 	}
+	if t.OutboxMaxBytes == 0 {
+		t.OutboxMaxBytes = 512 << 20
+	}
 	return t
 }
 
@@ -46,6 +50,7 @@ func (t Topology) withDefaults() Topology {
 func streams() []string {
 	return []string{
 		StreamWork, StreamFacts, StreamHints, streamState, streamOf(BucketArtifacts), streamOf(BucketSets), smallStream(BucketArtifacts), smallStream(BucketSets),
+		StreamOutbox, StreamDead,
 	}
 }
 
@@ -116,7 +121,7 @@ func (c *Conn) declare(ctx context.Context) (time.Time, error) {
 	}); err != nil {
 		return time.Time{}, err
 	}
-	if err := c.declareHints(ctx, t); err != nil {
+	if err := errors.Join(c.declareHints(ctx, t), c.declareBoxes(ctx, t)); err != nil {
 		return time.Time{}, err
 	}
 	return work.Created, c.declareBuckets(ctx, t)

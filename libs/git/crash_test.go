@@ -3,9 +3,7 @@ package git
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,23 +70,13 @@ func TestKilledWhileFetching(t *testing.T) {
 	w.write("a", "1")
 	stalled := make(chan struct{})
 	var stall atomic.Bool
-	proxy := httptest.NewServer(http.HandlerFunc(func(writer http.ResponseWriter, r *http.Request) {
-		response := forward(w, r)
-		defer response.Body.Close()
-		writer.Header().Set("Content-Type", response.Header.Get("Content-Type"))
-		if response.ContentLength < 0 && stall.Load() && r.Method == http.MethodPost {
-			if n, _ := io.CopyN(writer, response.Body, 100_000); n == 100_000 {
-				writer.(http.Flusher).Flush()
-				close(stalled)
-				<-r.Context().Done()
-				return
-			}
+	w.server.SetFault(func(git http.Handler, writer http.ResponseWriter, r *http.Request) {
+		if stall.Load() && r.Method == http.MethodPost {
+			writer = &stallingWriter{ResponseWriter: writer, left: 100_000, stalled: stalled, ctx: r.Context()}
 		}
-		_, _ = io.Copy(writer, response.Body)
-	}))
-	defer proxy.Close()
-
-	url := proxy.URL + "/app.git"
+		git.ServeHTTP(writer, r)
+	})
+	url := w.server.URL("app")
 	if out, err := child(t, url, w.dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -116,18 +104,24 @@ func TestKilledWhileFetching(t *testing.T) {
 	}
 }
 
-func forward(w *world, r *http.Request) *http.Response {
-	target := strings.TrimSuffix(w.server.URL("app"), "/app.git") + r.URL.String()
-	request, err := http.NewRequestWithContext(r.Context(), r.Method, target, r.Body)
-	if err != nil {
-		panic(err)
+// stallingWriter passes the beginning of an answer on, and then waits until nobody reads it any more.
+type stallingWriter struct {
+	http.ResponseWriter
+	left    int // bytes
+	stalled chan struct{}
+	ctx     context.Context // of the request
+}
+
+func (w *stallingWriter) Write(p []byte) (int, error) {
+	if w.left > len(p) {
+		w.left -= len(p)
+		return w.ResponseWriter.Write(p)
 	}
-	request.Header, request.ContentLength = r.Header.Clone(), r.ContentLength
-	response, err := http.DefaultTransport.RoundTrip(request)
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	return response
+	_, _ = w.ResponseWriter.Write(p[:w.left])
+	_ = http.NewResponseController(w.ResponseWriter).Flush()
+	close(w.stalled)
+	<-w.ctx.Done()
+	return 0, w.ctx.Err()
 }
 
 // A disk that takes no more fails the fetch, not the mirror.

@@ -1,6 +1,7 @@
 package git
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -417,6 +419,77 @@ func TestExpire(t *testing.T) {
 	w.do(w.mirrors.Expire(t.Context(), -1))
 	if count() != 1 {
 		t.Fatal("the unused mirror is still there")
+	}
+}
+
+// TestTidy: a mirror that is not used goes by itself.
+func TestTidy(t *testing.T) {
+	w := newWorld(t, gittest.Options{})
+	w.write("a", "1")
+	if _, err := w.tryFiles(t.Context(), w.source(Ref{Branch: "main"}), Selection{}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); w.mirrors.Tidy(ctx, 50*time.Millisecond) }()
+	for {
+		entries, err := os.ReadDir(w.dir)
+		w.do(err)
+		if len(entries) == 0 {
+			break
+		}
+		if t.Context().Err() != nil {
+			t.Fatal("the mirror is still there")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	<-ended
+}
+
+func TestShrink(t *testing.T) {
+	w := newWorld(t, gittest.Options{})
+	w.write("a", strings.Repeat("1", 1000))
+	keys := func() (keys []string) {
+		entries, err := os.ReadDir(w.dir)
+		w.do(err)
+		for _, entry := range entries {
+			keys = append(keys, entry.Name())
+		}
+		return keys
+	}
+	var order []string // of their last use
+	for _, credential := range []string{"team/one", "team/two", "team/three", "team/one"} {
+		source := w.source(Ref{Branch: "main"})
+		source.CredentialID = credential
+		if _, err := w.tryFiles(t.Context(), source, Selection{}); err != nil {
+			t.Fatal(err)
+		}
+		key := source.mirrorKey()
+		order = append(slices.DeleteFunc(order, func(k string) bool { return k == key }), key)
+	}
+	_, total, err := w.mirrors.measure(t.Context())
+	w.do(err)
+	w.do(w.mirrors.Shrink(t.Context(), total))
+	if len(keys()) != 3 {
+		t.Fatal("a mirror was removed where there is room for all")
+	}
+	w.do(w.mirrors.Shrink(t.Context(), total-1))
+	if got := keys(); len(got) != 2 || slices.Contains(got, order[0]) {
+		t.Fatalf("%v are left, want all but %s, which was not used for the longest", got, order[0])
+	}
+	used := w.source(Ref{Branch: "main"})
+	used.CredentialID = "team/three"
+	r, err := w.mirrors.Resolve(t.Context(), used)
+	w.do(err)
+	w.do(w.mirrors.Shrink(t.Context(), 0))
+	if got := keys(); len(got) != 1 || got[0] != used.mirrorKey() {
+		t.Fatalf("%v are left, want the one in use", got)
+	}
+	w.do(r.Close())
+	w.do(w.mirrors.Shrink(t.Context(), 0))
+	if got := keys(); len(got) != 0 {
+		t.Fatalf("%v are left", got)
 	}
 }
 

@@ -122,25 +122,43 @@ func (m *Mirrors) Expire(ctx context.Context, unused time.Duration) error {
 		}
 		info, err := entry.Info()
 		if err == nil && info.ModTime().Before(limit) {
-			errs = append(errs, m.expire(entry.Name(), limit))
+			_, err := m.expire(entry.Name(), limit)
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (m *Mirrors) expire(key string, limit time.Time) error {
+// Tidy removes, until ctx ends, the mirrors that nobody has used for so long.
+func (m *Mirrors) Tidy(ctx context.Context, unused time.Duration) {
+	tick := time.NewTicker(unused / 24)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := m.Expire(ctx, unused); err != nil && ctx.Err() == nil {
+			m.logger.Warn("cannot remove unused mirrors", "err", err)
+		}
+	}
+}
+
+// expire removes a mirror, unless it is in use or was used after limit.
+func (m *Mirrors) expire(key string, limit time.Time) (removed bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if known, ok := m.mirrors[key]; ok {
 		if known.users > 0 || known.used.After(limit) {
-			return nil
+			return false, nil
 		}
 		delete(m.mirrors, key)
 	}
 	if err := os.RemoveAll(filepath.Join(m.dir, key)); err != nil {
-		return fmt.Errorf("remove an unused mirror: %w", err)
+		return false, fmt.Errorf("remove an unused mirror: %w", err)
 	}
-	return nil
+	return true, nil
 }
 
 // server is what an earlier conversation learned of a mirror's server.

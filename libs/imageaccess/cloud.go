@@ -3,6 +3,7 @@ package imageaccess
 import (
 	"context"
 	"fmt"
+	"time"
 
 	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
 	"github.com/fluxcd/pkg/auth"
@@ -50,6 +51,54 @@ func (r *Resolver) newCloud(repo *imagev1.ImageRepository, image registry.Image,
 		return nil, failed(err)
 	}
 	return c, nil
+}
+
+// ambientTime bounds a login that nobody asked for: outside of its cloud there is nobody to ask.
+const ambientTime = 10 * time.Second
+
+// ambientRest is how long such a login is not tried again after it failed.
+const ambientRest = 5 * time.Minute
+
+// ambient is when logins by a provider may be tried again, and why.
+type ambient struct {
+	until time.Time
+	err   error
+}
+
+// Ambient finds a way to an image for which nobody named a login: on a registry of a cloud with this process's own identity there, as a node
+// of the cloud would pull it, otherwise without. reason says why there is no login where there could be one.
+func (r *Resolver) Ambient(ctx context.Context, image registry.Image) (access registry.Access, reason error) {
+	for _, name := range []string{aws.ProviderName, azure.ProviderName, gcp.ProviderName} {
+		repo := &imagev1.ImageRepository{Spec: imagev1.ImageRepositorySpec{Provider: name}}
+		login, err := r.newCloud(repo, image, access)
+		if err != nil { // it is none of this cloud's registries
+			continue
+		}
+		if reason = r.try(ctx, name, login); reason == nil {
+			access.Credential = login
+		}
+		return access, reason
+	}
+	return access, nil
+}
+
+// try logs in, unless that failed a little while ago.
+func (r *Resolver) try(ctx context.Context, provider string, login registry.Credential) error {
+	r.mu.Lock()
+	last := r.ambient[provider]
+	r.mu.Unlock()
+	if time.Now().Before(last.until) {
+		return last.err
+	}
+	limited, cancel := context.WithTimeout(ctx, ambientTime)
+	defer cancel()
+	_, err := login.Login(limited)
+	if err != nil && ctx.Err() == nil {
+		r.mu.Lock()
+		r.ambient[provider] = ambient{time.Now().Add(ambientRest), err}
+		r.mu.Unlock()
+	}
+	return err
 }
 
 // ID is that of the identity: what is issued for it changes all the time.

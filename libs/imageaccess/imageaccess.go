@@ -5,8 +5,8 @@ package imageaccess
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"sync"
 
 	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/registry"
+	"github.com/sluice-cd/sluice/libs/secretdata"
 )
 
 // maxTokens bounds the cache of what clouds issued.
@@ -40,6 +41,9 @@ type Resolver struct {
 	cluster *kube.Cluster
 	others  bool
 	cloud   *cache.TokenCache
+
+	mu      sync.Mutex
+	ambient map[string]ambient // by provider
 }
 
 // New makes a Resolver. others lets objects name a ServiceAccount with whose identity a cloud is asked: the feature gate
@@ -52,7 +56,7 @@ func New(cluster *kube.Cluster, others bool) (*Resolver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the cache of tokens: %w", err)
 	}
-	return &Resolver{cluster: cluster, others: others, cloud: cloud}, nil
+	return &Resolver{cluster: cluster, others: others, cloud: cloud, ambient: map[string]ambient{}}, nil
 }
 
 // Access reads how the image of an ImageRepository is reached. An *Error is the object's fault; any other error is the API server's.
@@ -61,7 +65,7 @@ func (r *Resolver) Access(ctx context.Context, repo *imagev1.ImageRepository, im
 	var err error
 	if ref := repo.Spec.CertSecretRef; ref != nil {
 		if err := r.read(ctx, repo, ref.Name, func(data map[string][]byte) error {
-			access.TLS, access.TLSID, err = tlsFrom(data)
+			access.TLS, access.TLSID, err = secretdata.TLS(data)
 			return err
 		}); err != nil {
 			return access, err
@@ -69,7 +73,7 @@ func (r *Resolver) Access(ctx context.Context, repo *imagev1.ImageRepository, im
 	}
 	if ref := repo.Spec.ProxySecretRef; ref != nil {
 		if err := r.read(ctx, repo, ref.Name, func(data map[string][]byte) error {
-			access.Proxy, err = proxyFrom(data)
+			access.Proxy, err = secretdata.Proxy(data)
 			return err
 		}); err != nil {
 			return access, err
@@ -153,5 +157,3 @@ func classify(err error) error {
 	}
 	return err
 }
-
-var errNoTLS = errors.New("it has none of ca.crt, tls.crt and tls.key")

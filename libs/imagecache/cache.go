@@ -90,7 +90,12 @@ func unavailable(doing string, err error) error {
 
 // get reads a value into v and says whether there is one that is ours.
 func (c *Cache) get(ctx context.Context, kind, key string, v any) (bool, error) {
-	data, err := c.redis.Get(ctx, key).Bytes()
+	return c.answer(c.redis.Get(ctx, key), kind, key, v)
+}
+
+// answer is get of a command that was sent already.
+func (c *Cache) answer(command *redis.StringCmd, kind, key string, v any) (bool, error) {
+	data, err := command.Bytes()
 	if errors.Is(err, redis.Nil) {
 		return false, nil
 	}

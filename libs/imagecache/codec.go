@@ -1,8 +1,6 @@
 package imagecache
 
 import (
-	"bytes"
-	"compress/flate"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -10,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 )
 
 // KeySize is the least size of the key in bytes.
@@ -20,8 +17,6 @@ const (
 	prefix      = "sluice:1:"
 	codeVersion = 1
 	headerSize  = 1 + sha256.Size
-	// maxValue bounds a value once it is unpacked.
-	maxValue = 64 << 20
 )
 
 var (
@@ -30,7 +25,10 @@ var (
 )
 
 // codec names keys, and makes and checks values.
-type codec struct{ names, values []byte }
+type codec struct {
+	names, values []byte
+	packer        *packer
+}
 
 func newCodec(key []byte) (*codec, error) {
 	if len(key) < KeySize {
@@ -44,7 +42,7 @@ func newCodec(key []byte) (*codec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("derive value key: %w", err)
 	}
-	return &codec{names: names, values: values}, nil
+	return &codec{names: names, values: values, packer: newPacker()}, nil
 }
 
 // id is a name for parts that tells nothing of them. The braces of the key make what belongs together stay together in a cluster.
@@ -66,18 +64,10 @@ func (c *codec) seal(place string, v any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := bytes.NewBuffer(make([]byte, headerSize, headerSize+len(plain)/2))
-	w, err := flate.NewWriter(out, flate.BestSpeed)
+	data, err := c.packer.pack(make([]byte, headerSize, headerSize+len(plain)/2), plain)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := w.Write(plain); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	data := out.Bytes()
 	data[0] = codeVersion
 	copy(data[1:], c.mac(place, data[headerSize:]))
 	return data, nil
@@ -94,12 +84,9 @@ func (c *codec) open(place string, data []byte, v any) error {
 	if !hmac.Equal(data[1:headerSize], c.mac(place, data[headerSize:])) {
 		return errForeign
 	}
-	plain, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(data[headerSize:])), maxValue+1))
+	plain, err := c.packer.unpack(data[headerSize:])
 	if err != nil {
-		return fmt.Errorf("unpack: %w", err)
-	}
-	if len(plain) > maxValue {
-		return fmt.Errorf("unpack: larger than %d bytes", maxValue)
+		return err
 	}
 	return json.Unmarshal(plain, v)
 }

@@ -40,11 +40,7 @@ func StartEmbeddedIn(dir string) (*Embedded, Options, error) {
 
 // StartEmbeddedAt is StartEmbeddedIn on a TCP address.
 func StartEmbeddedAt(addr, dir string) (*Embedded, Options, error) {
-	o := Options{CacheKeyFile: filepath.Join(dir, "cache.key"), PasswordFile: filepath.Join(dir, "cache.password")}
-	if err := seal.EnsureKeyFile(o.CacheKeyFile); err != nil {
-		return nil, o, err
-	}
-	password, err := ensurePassword(o.PasswordFile)
+	o, password, err := EnsureFiles(dir)
 	if err != nil {
 		return nil, o, err
 	}
@@ -54,6 +50,16 @@ func StartEmbeddedAt(addr, dir string) (*Embedded, Options, error) {
 	}
 	o.Addrs = []string{e.Addr()}
 	return e, o, nil
+}
+
+// EnsureFiles makes key and password in a directory where they are missing, and returns options for them, yet without an address.
+func EnsureFiles(dir string) (o Options, password string, err error) {
+	o = Options{CacheKeyFile: filepath.Join(dir, "cache.key"), PasswordFile: filepath.Join(dir, "cache.password")}
+	if err := seal.EnsureKeyFile(o.CacheKeyFile); err != nil {
+		return o, "", err
+	}
+	password, err = ensurePassword(o.PasswordFile)
+	return o, password, err
 }
 
 // ensurePassword reads the password; without one it makes one. Clients keep theirs over a restart of the server.

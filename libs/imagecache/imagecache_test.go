@@ -19,9 +19,10 @@ import (
 	"github.com/sluice-cd/sluice/libs/registry"
 )
 
-// each runs a test against a real Redis and against the embedded server.
+// each runs a test against a real Redis, against a real Valkey where one is installed, and against the embedded server.
 func each(t *testing.T, test func(t *testing.T, o imagecache.Options)) {
 	t.Run("redis", func(t *testing.T) { test(t, imagecachetest.Start(t).Options()) })
+	t.Run("valkey", func(t *testing.T) { test(t, imagecachetest.StartValkey(t).Options()) })
 	t.Run("embedded", func(t *testing.T) {
 		server, o, err := imagecache.StartEmbeddedIn(t.TempDir())
 		imagecachetest.Must(t, err)
@@ -83,14 +84,12 @@ func TestWhatIsPutComesBack(t *testing.T) {
 		}
 		p := &imagecache.Partial{Names: []string{"1.0"}, Next: "/v2/?last=1.0", StartedAt: time.Now().UTC(), Pages: 1}
 		imagecachetest.Must(t, c.PutPartial(ctx, scope, p))
-		gotPart, err := c.Partial(ctx, scope)
-		imagecachetest.Must(t, err)
-		if diff := cmp.Diff(p, gotPart); diff != "" {
+		if diff := cmp.Diff(p, begin(t, c, want).Partial); diff != "" {
 			t.Error(diff)
 		}
 		imagecachetest.Must(t, c.DropPartial(ctx, scope))
-		if gotPart, err = c.Partial(ctx, scope); gotPart != nil || err != nil {
-			t.Errorf("a dropped part is there: %v, %v", gotPart, err)
+		if p := begin(t, c, want).Partial; p != nil {
+			t.Errorf("a dropped part is there: %v", p)
 		}
 	})
 }
@@ -244,27 +243,65 @@ func TestExclude(t *testing.T) {
 	}
 }
 
+// begin begins a scan, checks that it goes on from a listing, and lets go.
+func begin(t *testing.T, c *imagecache.Cache, want *imagecache.Listing) *imagecache.Lock {
+	t.Helper()
+	lock, err := c.Begin(t.Context(), scope)
+	imagecachetest.Must(t, err)
+	lock.Release(t.Context())
+	if diff := cmp.Diff(want, lock.Listing); diff != "" {
+		t.Error(diff)
+	}
+	return lock
+}
+
 func TestLock(t *testing.T) {
 	each(t, func(t *testing.T, o imagecache.Options) {
 		a, b, ctx := imagecachetest.Connect(t, o), imagecachetest.Connect(t, o), t.Context()
-		lock, err := a.TryLock(ctx, scope)
+		lock, err := a.Begin(ctx, scope)
 		if lock == nil || err != nil {
 			t.Fatalf("%v, %v", lock, err)
 		}
-		if again, err := b.TryLock(ctx, scope); again != nil || err != nil {
+		if again, err := b.Begin(ctx, scope); again != nil || err != nil {
 			t.Fatalf("taken twice: %v, %v", again, err)
 		}
-		imagecachetest.Must(t, lock.Extend(ctx))
+		former := *lock
 		lock.Release(ctx)
-		next, err := b.TryLock(ctx, scope)
+		next, err := b.Begin(ctx, scope)
 		if next == nil || err != nil {
 			t.Fatalf("%v, %v", next, err)
 		}
-		lock.Release(ctx) // no longer ours
-		if again, err := a.TryLock(ctx, scope); again != nil || err != nil {
+		former.Release(ctx) // no longer ours
+		if again, err := a.Begin(ctx, scope); again != nil || err != nil {
 			t.Errorf("a former holder released it: %v, %v", again, err)
 		}
+		imagecachetest.Must(t, a.PutPartial(ctx, scope, &imagecache.Partial{Names: []string{"1.0"}, StartedAt: time.Now()}))
+		made := listing("1.0")
+		imagecachetest.Must(t, next.Finish(ctx, made))
+		if after := begin(t, a, made); after.Partial != nil {
+			t.Errorf("a listing that is finished is gone on with: %+v", after.Partial)
+		}
 	})
+}
+
+// TestLockIsKept makes a lock old and looks whether its holder renews it, and nobody does after the scan.
+func TestLockIsKept(t *testing.T) {
+	s := imagecachetest.Start(t)
+	c, r, ctx := s.Connect(), s.Raw(), t.Context()
+	lock, err := c.Begin(ctx, scope)
+	imagecachetest.Must(t, err)
+	keys, err := r.Keys(ctx, "sluice:1:lock:*").Result()
+	imagecachetest.Must(t, err)
+	imagecachetest.Must(t, r.PExpire(ctx, keys[0], 5*time.Second).Err())
+	for end := time.Now().Add(10 * time.Second); r.PTTL(ctx, keys[0]).Val() <= 5*time.Second; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("a lock is not renewed while its scan lasts")
+		}
+	}
+	lock.Release(ctx)
+	if n := r.Exists(ctx, keys[0]).Val(); n != 0 {
+		t.Error("a released lock is there")
+	}
 }
 
 // TestBudgetOfTenReplicas holds that ten replicas together never get more than the rate and one burst.
@@ -383,7 +420,7 @@ func works(t *testing.T, o imagecache.Options) {
 			t.Fatalf("%v, %v", got, err)
 		}
 		imagecachetest.Must(t, c.PutDigest(t.Context(), s, "1.0", imagecache.Digest{}))
-		lock, err := c.TryLock(t.Context(), s)
+		lock, err := c.Begin(t.Context(), s)
 		imagecachetest.Must(t, err)
 		lock.Release(t.Context())
 		if wait, err := c.NewBudget(imagecache.Rate{PerSecond: 10, Burst: 10}).Take(t.Context(), s.Image, "tags"); wait != 0 || err != nil {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Scope is an image as seen with a credential: what one may see is no business of another.
@@ -165,8 +167,12 @@ func (w *wireListing) listing() (*Listing, error) {
 
 // Listing returns the listing of an image under a credential; nil when there is none.
 func (c *Cache) Listing(ctx context.Context, s Scope) (*Listing, error) {
+	return c.listing(s, c.redis.Get(ctx, c.listingKey(s)))
+}
+
+func (c *Cache) listing(s Scope, command *redis.StringCmd) (*Listing, error) {
 	var w wireListing
-	found, err := c.get(ctx, "tags", c.listingKey(s), &w)
+	found, err := c.answer(command, "tags", c.listingKey(s), &w)
 	if err != nil || !found {
 		return nil, err
 	}

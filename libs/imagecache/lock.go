@@ -3,13 +3,15 @@ package imagecache
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
 // lockLife is how long the scan of a dead replica holds up others.
-const lockLife = time.Minute
+const lockLife = 10 * time.Second
 
 const (
 	extendScript  = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0`
@@ -19,31 +21,87 @@ const (
 // Lock keeps others from scanning the same image under the same credential at the same time. It saves requests and is no fence:
 // who loses it may still write a listing as good as the other's.
 type Lock struct {
-	redis      redis.UniversalClient
+	// Listing and Partial are what there was when the lock was taken; nil for none.
+	Listing *Listing
+	Partial *Partial
+
+	cache      *Cache
+	scope      Scope
 	key, token string
+	stop       context.CancelFunc // ends the renewals; nil once the lock is released
 }
 
-// TryLock takes the lock of a scope; nil when somebody has it.
-func (c *Cache) TryLock(ctx context.Context, s Scope) (*Lock, error) {
-	l := &Lock{redis: c.redis, key: c.codec.key("lock", s.Image, s.Credential), token: rand.Text()}
-	got, err := c.redis.SetNX(ctx, l.key, l.token, lockLife).Result()
-	if err != nil {
-		return nil, unavailable("lock scan", err)
+// Begin takes the lock of a scope, and with it reads what a scan goes on from; nil when somebody has the lock. It is kept until Finish,
+// Release or the end of ctx.
+func (c *Cache) Begin(ctx context.Context, s Scope) (*Lock, error) {
+	l := &Lock{cache: c, scope: s, key: c.codec.key("lock", s.Image, s.Credential), token: rand.Text()}
+	pipe := c.redis.Pipeline()
+	got := pipe.SetNX(ctx, l.key, l.token, lockLife)
+	listing, partial := pipe.Get(ctx, c.listingKey(s)), pipe.Get(ctx, c.partialKey(s))
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, unavailable("begin scan", err)
 	}
-	if !got {
+	if !got.Val() {
 		return nil, nil
+	}
+	l.keep(ctx)
+	var err, errPartial error
+	l.Listing, err = c.listing(s, listing)
+	l.Partial, errPartial = c.partial(s, partial)
+	if err = errors.Join(err, errPartial); err != nil {
+		l.Release(ctx)
+		return nil, err
 	}
 	return l, nil
 }
 
-// Extend keeps the lock for another while.
-func (l *Lock) Extend(ctx context.Context) error {
-	return unavailable("extend lock of scan", l.redis.Eval(ctx, extendScript, []string{l.key}, l.token, lockLife.Milliseconds()).Err())
+// Finish stores the listing that the scan made, forgets what was read of it before, and releases the lock.
+func (l *Lock) Finish(ctx context.Context, made *Listing) error {
+	key := l.cache.listingKey(l.scope)
+	data, err := l.cache.codec.seal(key, made.wire())
+	if err != nil {
+		return fmt.Errorf("store tags: %w", err)
+	}
+	pipe := l.cache.redis.Pipeline()
+	pipe.Set(ctx, key, data, listingLife)
+	pipe.Del(ctx, l.cache.partialKey(l.scope))
+	pipe.Eval(ctx, releaseScript, []string{l.key}, l.token)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return unavailable("store tags", err)
+	}
+	l.end()
+	return nil
 }
 
-// Release lets others scan, also when ctx is over. What cannot be released expires.
+func (l *Lock) end() {
+	l.stop()
+	l.stop = nil
+}
+
+// keep renews the lock. One that cannot be renewed expires; its scan goes on all the same.
+func (l *Lock) keep(ctx context.Context) {
+	ctx, l.stop = context.WithCancel(ctx)
+	go func() {
+		tick := time.NewTicker(lockLife / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				_ = l.cache.redis.Eval(ctx, extendScript, []string{l.key}, l.token, lockLife.Milliseconds()).Err()
+			}
+		}
+	}()
+}
+
+// Release lets others scan, also when ctx is over; after Finish it does nothing. What cannot be released expires.
 func (l *Lock) Release(ctx context.Context) {
+	if l.stop == nil {
+		return
+	}
+	l.end()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	_ = l.redis.Eval(ctx, releaseScript, []string{l.key}, l.token).Err()
+	_ = l.cache.redis.Eval(ctx, releaseScript, []string{l.key}, l.token).Err()
 }

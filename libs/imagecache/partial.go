@@ -3,6 +3,8 @@ package imagecache
 import (
 	"context"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Partial is a listing that is not read to its end yet.
@@ -16,10 +18,10 @@ type Partial struct {
 // partialLife bounds how long a listing may take from its first page to its last.
 const partialLife = time.Hour
 
-// Partial returns where to go on with a listing; nil to begin anew.
-func (c *Cache) Partial(ctx context.Context, s Scope) (*Partial, error) {
+// partial returns where to go on with a listing; nil to begin anew.
+func (c *Cache) partial(s Scope, command *redis.StringCmd) (*Partial, error) {
 	p := &Partial{}
-	found, err := c.get(ctx, "part", c.partialKey(s), p)
+	found, err := c.answer(command, "part", c.partialKey(s), p)
 	if err != nil || !found || time.Since(p.StartedAt) > partialLife {
 		return nil, err
 	}

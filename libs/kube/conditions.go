@@ -1,6 +1,8 @@
 package kube
 
 import (
+	"time"
+
 	"github.com/fluxcd/pkg/apis/meta"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -41,8 +43,13 @@ func SetCondition(conditions *[]metav1.Condition, kind string, status metav1.Con
 	set(conditions, kind, status, generation, reason, message)
 }
 
+// set sets a condition. Its time is that of the last change of status, reason or message, as in Flux: tools show it as the time when an object
+// was last brought forward.
 func set(conditions *[]metav1.Condition, kind string, status metav1.ConditionStatus, generation int64, reason, message string) {
-	apimeta.SetStatusCondition(conditions, metav1.Condition{
-		Type: kind, Status: status, ObservedGeneration: generation, Reason: reason, Message: clip(message, maxMessage),
-	})
+	c := metav1.Condition{Type: kind, Status: status, ObservedGeneration: generation, Reason: reason, Message: clip(message, maxMessage)}
+	was := apimeta.FindStatusCondition(*conditions, kind)
+	if was != nil && was.Status == status && (was.Reason != c.Reason || was.Message != c.Message) {
+		was.LastTransitionTime = metav1.NewTime(time.Now().Truncate(time.Second))
+	}
+	apimeta.SetStatusCondition(conditions, c)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -15,15 +16,18 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluice-cd/sluice/libs/imagecache"
 	"github.com/sluice-cd/sluice/libs/process"
 	"github.com/sluice-cd/sluice/libs/seal"
 )
 
-// Services are the programs of an installation, ImageServices those of one that follows images, HookServices those of one that hosts call.
+// Services are the programs of an installation, ImageServices those of one that follows images, HookServices those of one that hosts call,
+// Notifier that of one that tells people.
 var (
 	Services      = []string{"git-watcher", "manifest-renderer", "applier"}
 	ImageServices = []string{"registry-scanner", "image-updater"}
 	HookServices  = []string{"webhook-receiver"}
+	Notifier      = []string{"notifier"}
 )
 
 // Bus is the program of the bus.
@@ -46,8 +50,12 @@ type Options struct {
 	BusDir, MirrorsDir string
 	// Images runs the services that follow images, too, and the cache that they share.
 	Images bool
+	// Redis is the program of a Redis or Valkey server that is that cache; empty for the one of the command line, in memory.
+	Redis string
 	// Hooks runs the service that hosts call, too.
 	Hooks bool
+	// Notifier runs the service that tells people, too.
+	Notifier bool
 	// SyncInterval of the bus, as --sync-interval; 0 syncs every write.
 	SyncInterval time.Duration
 }
@@ -115,17 +123,29 @@ func Start(ctx context.Context, o Options) (*Installation, error) {
 		i.Stop()
 		return nil, err
 	}
-	for _, service := range i.Services() {
-		if _, err := i.StartReplica(service); err != nil {
-			i.Stop()
-			return nil, err
-		}
-	}
-	if err := i.WaitReady(ctx); err != nil {
+	if err := i.startServices(ctx); err != nil {
 		i.Stop()
 		return nil, err
 	}
 	return i, nil
+}
+
+// startServices starts one replica of each service, and returns when all take work; an error when one ended.
+func (i *Installation) startServices(ctx context.Context) error {
+	var started []*Replica
+	for _, service := range i.Services() {
+		r, err := i.StartReplica(service)
+		if err != nil {
+			return err
+		}
+		started = append(started, r)
+	}
+	for _, r := range started {
+		if err := r.WaitReady(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Services are those that the installation has.
@@ -136,6 +156,9 @@ func (i *Installation) Services() []string {
 	}
 	if i.options.Hooks {
 		all = append(all, HookServices...)
+	}
+	if i.options.Notifier {
+		all = append(all, Notifier...)
 	}
 	return all
 }
@@ -165,10 +188,11 @@ func (i *Installation) StartCache(ctx context.Context) error {
 	if !i.options.Images {
 		return nil
 	}
-	p, err := process.Start(process.Options{
-		Name: "cache", Dir: i.options.Dir, Output: i.output("cache"),
-		Command: []string{filepath.Join(i.options.BinDir, "sluice"), "cache-server", "--data-dir", i.options.Dir, "--addr", i.cacheAddr()},
-	})
+	command, err := i.cacheCommand()
+	if err != nil {
+		return err
+	}
+	p, err := process.Start(process.Options{Name: "cache", Dir: i.options.Dir, Output: i.output("cache"), Command: command})
 	if err != nil {
 		return err
 	}
@@ -176,6 +200,23 @@ func (i *Installation) StartCache(ctx context.Context) error {
 	i.cache = p
 	i.mu.Unlock()
 	return waitTCP(ctx, p, i.cacheAddr())
+}
+
+func (i *Installation) cacheCommand() ([]string, error) {
+	dir := i.options.Dir
+	if i.options.Redis == "" {
+		return []string{filepath.Join(i.options.BinDir, "sluice"), "cache-server", "--data-dir", dir, "--addr", i.cacheAddr()}, nil
+	}
+	_, password, err := imagecache.EnsureFiles(dir)
+	if err != nil {
+		return nil, err
+	}
+	settings := filepath.Join(dir, "cache.conf") // the password is for no list of processes
+	text := fmt.Sprintf("bind 127.0.0.1\nport %d\ndir %s\nsave \"\"\nappendonly no\nrequirepass %s\n", i.cachePort, dir, password)
+	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
+		return nil, fmt.Errorf("write settings of the cache: %w", err)
+	}
+	return []string{i.options.Redis, settings}, nil
 }
 
 func (i *Installation) cacheAddr() string { return fmt.Sprintf("127.0.0.1:%d", i.cachePort) }
@@ -262,6 +303,7 @@ func (i *Installation) command(r *Replica, name string) []string {
 			"--cache-key-file", filepath.Join(o.Dir, "cache.key"))
 	case "webhook-receiver":
 		command = append(command, "--webhook-addr", r.hooks)
+	case "notifier":
 	default:
 		command = append(command, "--seal-key-file", filepath.Join(o.Dir, "seal.key"))
 	}
@@ -348,11 +390,17 @@ func (i *Installation) Stop() {
 	}
 }
 
+// freePort finds a port that nobody listens on. It is below those that connections are made from: one of these could take it before the
+// server does that it is for.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+	const first, ports, tries = 20_000, 12_000, 100
+	var err error
+	for range tries {
+		port := first + rand.IntN(ports)
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, fmt.Errorf("find a free port: %w", err)
 }

@@ -55,7 +55,7 @@ func (s *Stage) consumeFacts(ctx context.Context) error {
 	}
 	stop := context.AfterFunc(ctx, messages.Stop)
 	defer stop()
-	renew := context.AfterFunc(pulls, messages.Stop)
+	renew := context.AfterFunc(pulls, messages.Drain) // what came already is used: the server brings it again only after factAckWait
 	defer renew()
 	defer messages.Stop()
 	for {

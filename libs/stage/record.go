@@ -73,9 +73,9 @@ func ReadState(ctx context.Context, b *bus.Conn, stage string, key types.Namespa
 	return r.state(v)
 }
 
-// ListStates reads what the handler of a stage last saved, for every object it knows.
-func ListStates[T any](ctx context.Context, b *bus.Conn, stage string) (map[types.NamespacedName]T, error) {
-	records, err := b.ListRecords(ctx, stage)
+// ListStates reads what the handler of a stage last saved, for every object it knows; for those of one namespace unless it is empty.
+func ListStates[T any](ctx context.Context, b *bus.Conn, stage, namespace string) (map[types.NamespacedName]T, error) {
+	records, err := b.ListRecords(ctx, stage, namespace)
 	if err != nil {
 		return nil, err
 	}

@@ -217,7 +217,8 @@ func (s *Stage) Run(ctx context.Context) {
 
 // resyncLoop does a full pass whenever the bus was wiped, and at start one for objects with nothing armed.
 func (s *Stage) resyncLoop(ctx context.Context) {
-	s.fullPass(ctx, func(keys []types.NamespacedName) error { return s.Ensure(ctx, keys) })
+	s.fullPass(ctx, func(keys []types.NamespacedName) error { return s.Ensure(ctx, s.outbox.notWoken(keys)) })
+	s.outbox.endStart()
 	for {
 		select {
 		case <-ctx.Done():

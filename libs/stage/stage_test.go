@@ -444,3 +444,31 @@ func TestTriggersAreKeptWhileTheBusIsAway(t *testing.T) {
 	server.Restart(false)
 	waitFor(t, "the run", func() bool { return runs.Load() > 0 })
 }
+
+// TestObjectsWokenBeforeTheFirstPassRunOnce: what watches find at the start is no reason to arm it, too.
+func TestObjectsWokenBeforeTheFirstPassRunOnce(t *testing.T) {
+	var woken, other atomic.Int32
+	first, second := types.NamespacedName{Namespace: "a", Name: "woken"}, types.NamespacedName{Namespace: "a", Name: "other"}
+	listed, seen := make(chan *replica, 1), make(chan struct{})
+	o := fast
+	o.Objects = func(ctx context.Context) ([]types.NamespacedName, error) {
+		(<-listed).Trigger(ctx, first, stage.Hint{Cause: "created"})
+		<-seen // so that arming it would cause a second run
+		return []types.NamespacedName{first, second}, nil
+	}
+	s := start(t, bustest.Start(t), handlerFunc(func(_ context.Context, run *stage.Run) (stage.Result, error) {
+		if run.Key == first {
+			woken.Add(1)
+			close(seen)
+		} else {
+			other.Add(1)
+		}
+		return stage.Result{}, nil
+	}), o)
+	listed <- s
+	waitFor(t, "a run of the other object", func() bool { return other.Load() == 1 })
+	waitFor(t, "an empty queue", func() bool { d, err := s.Depth(t.Context()); return err == nil && d == 0 })
+	if n := woken.Load(); n != 1 {
+		t.Errorf("%d runs of the object that was woken; want 1", n)
+	}
+}

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -70,21 +71,45 @@ type outbox struct {
 
 	mu      sync.Mutex
 	pending map[types.NamespacedName]map[string]string
-	wake    chan struct{}
+	// woken are the objects of triggers since the start; nil when that is over.
+	woken map[types.NamespacedName]struct{}
+	wake  chan struct{}
 }
 
 func newOutbox(b *bus.Conn, stage string) *outbox {
-	return &outbox{bus: b, stage: stage, pending: map[types.NamespacedName]map[string]string{}, wake: make(chan struct{}, 1)}
+	return &outbox{
+		bus: b, stage: stage, pending: map[types.NamespacedName]map[string]string{}, woken: map[types.NamespacedName]struct{}{}, wake: make(chan struct{}, 1),
+	}
 }
 
 func (o *outbox) add(key types.NamespacedName, header map[string]string) {
 	o.mu.Lock()
 	o.pending[key] = header
+	if o.woken != nil {
+		o.woken[key] = struct{}{}
+	}
 	o.mu.Unlock()
 	select {
 	case o.wake <- struct{}{}:
 	default:
 	}
+}
+
+// notWoken leaves out the objects that were added since the start: they come to run anyway.
+func (o *outbox) notWoken(keys []types.NamespacedName) []types.NamespacedName {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(keys), func(key types.NamespacedName) bool {
+		_, woken := o.woken[key]
+		return woken
+	})
+}
+
+// endStart forgets what was added since the start.
+func (o *outbox) endStart() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.woken = nil
 }
 
 // run publishes what is added until ctx ends, again and again where the bus does not take it.

@@ -19,6 +19,8 @@ const (
 	StageUpdate = "update" // image-updater: an ImageUpdateAutomation's commits
 
 	StageReceive = "receive" // webhook-receiver: a Receiver's address
+	StageNews    = "news"    // notifier: what facts mean for people
+	StageNotify  = "notify"  // notifier: what is told through a Provider
 )
 
 // Source is what git-watcher knows of a GitRepository.

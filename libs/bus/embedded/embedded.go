@@ -25,8 +25,8 @@ type Options struct {
 	SyncInterval time.Duration
 	PprofPort    int // serves Go's profiles on Host; 0 for none
 	Log          *slog.Logger
-	// Hangs is called when the server hangs after its disk was full. Nothing but a new process helps then, so ending this one is
-	// what it is for. Nil leaves it at an error in the log.
+	// Hangs is called when the server hangs, as it may when its disk was full. Nothing but a new start of the program helps then:
+	// StartAnew is one. Nil leaves it at an error in the log.
 	Hangs func(error)
 }
 
@@ -53,10 +53,10 @@ func Start(o Options) (*Server, error) {
 		return nil, fmt.Errorf("embedded bus in %s: %w", o.Dir, err)
 	}
 	if o.Hangs == nil {
-		o.Hangs = func(error) {} // the mender logs it
+		o.Hangs = func(err error) { o.Log.Error("bus is lost until this process is started again", "err", err) }
 	}
-	m := &mender{server: s, dir: o.Dir, log: o.Log, full: make(chan struct{}, 1), hangs: o.Hangs}
-	s.SetLoggerV2(natsLog{o.Log, m}, false, false, false)
+	m := &mender{server: s, dir: o.Dir, log: o.Log, hangs: o.Hangs}
+	s.SetLoggerV2(natsLog{o.Log}, false, false, false)
 	go s.Start()
 	if !s.ReadyForConnections(30 * time.Second) {
 		s.Shutdown()
@@ -101,21 +101,13 @@ func (s *Server) Stop() {
 }
 
 // natsLog passes the server's own messages to our logger.
-type natsLog struct {
-	log    *slog.Logger
-	mender *mender
-}
+type natsLog struct{ log *slog.Logger }
 
 func (l natsLog) Noticef(f string, a ...any) {
 	l.log.Debug("nats server", "said", fmt.Sprintf(f, a...))
 }
 func (l natsLog) Warnf(f string, a ...any)  { l.log.Warn("nats server", "said", fmt.Sprintf(f, a...)) }
+func (l natsLog) Errorf(f string, a ...any) { l.log.Error("nats server", "said", fmt.Sprintf(f, a...)) }
 func (l natsLog) Fatalf(f string, a ...any) { l.log.Error("nats server", "said", fmt.Sprintf(f, a...)) }
 func (l natsLog) Debugf(string, ...any)     {}
 func (l natsLog) Tracef(string, ...any)     {}
-
-func (l natsLog) Errorf(f string, a ...any) {
-	text := fmt.Sprintf(f, a...)
-	l.log.Error("nats server", "said", text)
-	l.mender.hear(text)
-}

@@ -2,82 +2,88 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
 
 const (
-	// roomBytes is how much must fit on the disk before a server is tried again on it.
+	// lookEvery is how often the server's health and a full disk are looked at.
+	lookEvery = time.Second
+	// roomBytes is how much must fit on the disk before JetStream is started again on it.
 	roomBytes = 8 << 20
-	// roomEvery is how often a full disk is looked at.
-	roomEvery = time.Second
+	// hangLimit is how long the server may take to say how it is, or to start JetStream again. That reads what is on the disk: seconds
+	// where there is much.
+	hangLimit = 30 * time.Second
 )
 
 // mender brings JetStream back after its disk was full. From the first write that fails, a NATS server refuses every other one to the
 // same stream, also when there is room again: only a start of JetStream ends that, and in this process nobody else starts it.
+//
+// Now and then even that does not help. In server 2.15.2 a purge of a subject, such as that of a schedule that fired, holds the lock of its
+// stream's files when its own write fails, and then waits for that same lock: the stream hangs, and whoever comes near it.
 type mender struct {
 	server *server.Server
 	dir    string
 	log    *slog.Logger
-	full   chan struct{} // gets a token when the server says that the disk is full
-	hangs  func(error)   // called when JetStream does not even stop
+	hangs  func(error) // called when the server hangs
 }
 
-// restartLimit is how long a restart of JetStream may take. It reads what is on the disk: seconds where there is much.
-const restartLimit = 30 * time.Second
-
-// hear looks whether an error of the server is of a full disk. JetStream has no other way to tell of it.
-func (m *mender) hear(text string) {
-	if !strings.Contains(text, syscall.ENOSPC.Error()) && !strings.Contains(text, syscall.EDQUOT.Error()) {
-		return
-	}
-	select {
-	case m.full <- struct{}{}:
-	default:
-	}
-}
-
-// run mends until ctx ends.
+// run mends until ctx ends, or the server hangs.
 func (m *mender) run(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-m.full:
-		}
-		m.log.Error("disk of the bus is full, work waits until there is room", "dir", m.dir)
-		if !m.awaitRoom(ctx) {
-			return
-		}
-		if err := m.inTime(m.restart, restartLimit); err != nil {
-			m.log.Error("jetstream does not start, trying on", "err", err)
-			m.hear(syscall.ENOSPC.Error())
-			continue
-		}
-		m.log.Info("disk of the bus has room again, work goes on", "dir", m.dir)
-	}
-}
-
-// awaitRoom returns true when something fits on the disk, false when ctx ends.
-func (m *mender) awaitRoom(ctx context.Context) bool {
-	tick := time.NewTicker(roomEvery)
+	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return false
-		case <-tick.C: // also the first time: where JetStream does not start for another reason, that is tried no more often
+			return
+		case <-tick.C:
 		}
-		if m.tryRoom() == nil {
-			return true
+		err := inTime(m.writes, hangLimit)
+		if err != nil && !errors.Is(err, errHangs) {
+			m.log.Error("bus cannot write, work waits until it can", "dir", m.dir, "err", err)
+			err = m.mend(ctx, tick.C)
+		}
+		if errors.Is(err, errHangs) {
+			m.hangs(err)
+			return
 		}
 	}
+}
+
+// writes returns the write error of a stream.
+func (m *mender) writes() error {
+	health := m.server.Healthz(nil)
+	if strings.Contains(health.Error, "write error") { // it has no other sign
+		return errors.New(health.Error)
+	}
+	return nil
+}
+
+// mend starts JetStream again when there is room, and tries on where it does not start. It returns errHangs, or nil.
+func (m *mender) mend(ctx context.Context, again <-chan time.Time) error {
+	for ctx.Err() == nil {
+		if m.tryRoom() == nil {
+			err := inTime(m.restart, hangLimit)
+			if err == nil {
+				m.log.Info("bus can write again, work goes on", "dir", m.dir)
+			}
+			if err == nil || errors.Is(err, errHangs) {
+				return err
+			}
+			m.log.Error("jetstream does not start, trying on", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-again:
+		}
+	}
+	return nil
 }
 
 // tryRoom writes to the disk and takes it away again.
@@ -96,31 +102,32 @@ func (m *mender) tryRoom() error {
 	return f.Sync()
 }
 
-// inTime gives up on a server that hangs: now and then one does after its disk was full, with a lock that nobody gives back.
-func (m *mender) inTime(restart func() error, limit time.Duration) error {
-	done := make(chan error, 1)
-	go func() { done <- restart() }()
-	select {
-	case err := <-done:
-		return err
-	case <-time.After(limit):
-		err := fmt.Errorf("jetstream hangs: not started again within %s after the disk was full", limit)
-		m.hangs(err)
-		return err
-	}
-}
-
 // restart stops JetStream and starts it with what is on the disk. Connections stay.
 func (m *mender) restart() error {
 	if err := m.server.ShutdownJetStream(); err != nil {
 		return fmt.Errorf("stop jetstream: %w", err)
 	}
-	select { // what it said before is of the past
-	case <-m.full:
-	default:
-	}
 	if err := m.server.EnableJetStream(&server.JetStreamConfig{StoreDir: m.dir, MaxStore: maxStore}); err != nil {
 		return fmt.Errorf("start jetstream: %w", err)
 	}
 	return nil
+}
+
+var errHangs = errors.New("nats server hangs")
+
+// inTime returns what do returns, or errHangs after limit. Time in which all of this process stood still does not count: its ticks are lost.
+func inTime(do func() error, limit time.Duration) error {
+	const ticks = 30
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	tick := time.NewTicker(limit / ticks)
+	defer tick.Stop()
+	for range ticks {
+		select {
+		case err := <-done:
+			return err
+		case <-tick.C:
+		}
+	}
+	return fmt.Errorf("%w: no answer within %s", errHangs, limit)
 }

@@ -11,8 +11,13 @@ import (
 // back at most so many generations. known is false when the commit was not found and
 // the history goes on. What is missing of it is fetched.
 func (h *Head) Contains(ctx context.Context, commit string, generations int) (found, known bool, err error) {
+	return h.standsOn(ctx, h.Hash(), commit, generations)
+}
+
+// standsOn is Contains from a commit of the head's history on.
+func (h *Head) standsOn(ctx context.Context, from, commit string, generations int) (found, known bool, err error) {
 	for depth := min(firstDepth, generations); ; depth = min(depth*4, generations) {
-		found, unknown, err := h.search(ctx, commit, generations)
+		found, unknown, err := h.search(ctx, from, commit, generations)
 		if err != nil || found {
 			return found, true, err
 		}
@@ -25,9 +30,16 @@ func (h *Head) Contains(ctx context.Context, commit string, generations int) (fo
 	}
 }
 
-func (h *Head) search(ctx context.Context, commit string, generations int) (found, unknown bool, err error) {
+func (h *Head) search(ctx context.Context, from, commit string, generations int) (found, unknown bool, err error) {
+	start, err := h.snapshot.Ancestor(ctx, from)
+	if errors.Is(err, git.ErrUnknown) {
+		return false, true, nil
+	}
+	if err != nil {
+		return false, false, err
+	}
 	var queue queue
-	queue.add(h.Commit(), 1)
+	queue.add(start, 1)
 	for len(queue.waiting) > 0 {
 		c := queue.next()
 		if c.commit.Hash == commit {

@@ -3,12 +3,10 @@ package branch
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"strings"
 	"testing"
 
 	"github.com/sluice-cd/sluice/libs/git"
@@ -47,36 +45,30 @@ func TestKilled(t *testing.T) {
 			w := newWorld(t, gittest.Options{})
 			first := w.seed(gittest.Commit{Files: map[string]string{"log": "start\n"}})
 			kill, killed := make(chan struct{}), make(chan struct{})
-			proxy := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-				if r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "receive-pack") {
-					response := forward(w, r)
-					defer response.Body.Close()
-					rw.Header().Set("Content-Type", response.Header.Get("Content-Type"))
-					_, _ = io.Copy(rw, response.Body)
+			w.server.SetFault(func(git http.Handler, rw http.ResponseWriter, r *http.Request) {
+				if !isPush(r) {
+					git.ServeHTTP(rw, r)
 					return
 				}
 				if !reaches {
-					half, _ := io.ReadAll(io.LimitReader(r.Body, r.ContentLength/2))
-					r.Body, r.ContentLength = io.NopCloser(strings.NewReader(string(half))), int64(len(half))
+					halve(r)
 				}
-				response := forward(w, r)
-				_, _ = io.Copy(io.Discard, response.Body)
-				_ = response.Body.Close()
+				git.ServeHTTP(httptest.NewRecorder(), r)
 				close(kill)
 				<-killed
 				panic(http.ErrAbortHandler)
-			}))
-			defer proxy.Close()
+			})
 			self, err := os.Executable()
 			w.do(err)
 			dir := t.TempDir()
 			cmd := exec.CommandContext(t.Context(), self)
-			cmd.Env = append(os.Environ(), childURL+"="+proxy.URL+"/app.git", childDir+"="+dir)
+			cmd.Env = append(os.Environ(), childURL+"="+w.server.URL("app"), childDir+"="+dir)
 			w.do(cmd.Start())
 			<-kill
 			w.do(cmd.Process.Kill())
 			_ = cmd.Wait()
 			close(killed)
+			w.server.SetFault(nil)
 			if moved := w.git("rev-parse", "main") != first; moved != reaches {
 				t.Fatalf("the branch has moved: %v", moved)
 			}

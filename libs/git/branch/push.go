@@ -26,6 +26,9 @@ type PushOptions struct {
 // branch is not any more what it was when it was opened, it is git.ErrRaceLost. An
 // error from the network can mean that the push was done all the same; where the
 // server could still be asked, it was.
+//
+// With a refspec both refs move or none does. Where the server cannot promise that,
+// the branch moves first, then the other ref; when that fails, it is a *PartialError.
 func (b *Branch) Push(ctx context.Context, c *Commit, o PushOptions) error {
 	pusher, err := b.mirrors.Pusher(b.source)
 	if err != nil {
@@ -36,12 +39,33 @@ func (b *Branch) Push(ctx context.Context, c *Commit, o PushOptions) error {
 	if err != nil {
 		return fmt.Errorf("unable to push: %w", err)
 	}
-	err = pusher.Push(ctx, wire.PushRequest{Updates: updates, Options: o.Options, Pack: c.Pack})
-	if err != nil && !b.done(ctx, err, updates) {
+	now, then, err := split(ctx, pusher, updates)
+	if err != nil {
+		return fmt.Errorf("unable to push: %w", err)
+	}
+	err = pusher.Push(ctx, wire.PushRequest{Updates: now, Options: o.Options, Pack: c.Pack})
+	if err != nil && !b.done(ctx, err, now) {
 		return fmt.Errorf("unable to push: %w", err)
 	}
 	_ = b.Head().snapshot.Keep(ctx, c.Hash, c.Pack) // otherwise it is fetched
+	for _, u := range then {
+		if err := b.bring(ctx, u.Ref, u.New, o.Options); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// split says what can be pushed at once, and what has to wait until that is done.
+func split(ctx context.Context, pusher *wire.Pusher, updates []wire.Update) (now, then []wire.Update, err error) {
+	if len(updates) == 1 {
+		return updates, nil, nil
+	}
+	atomic, err := pusher.Atomic(ctx)
+	if err != nil || atomic {
+		return updates, nil, err
+	}
+	return updates[:1], updates[1:], nil
 }
 
 // updates are what the push is to do, after it is certain that no commit gets lost

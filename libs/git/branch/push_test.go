@@ -1,6 +1,7 @@
 package branch
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -93,7 +94,7 @@ func TestRaceLostAtTheServer(t *testing.T) {
 	c := w.commit(b, draft("a", "2"))
 	var other string
 	w.server.SetHook(func(_ http.ResponseWriter, r *http.Request) bool {
-		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "receive-pack") && other == "" {
+		if isPush(r) && other == "" {
 			other = w.seed(gittest.Commit{Files: map[string]string{"b": "2"}})
 		}
 		return false
@@ -189,20 +190,14 @@ func TestNoWayIn(t *testing.T) {
 func TestLostAnswer(t *testing.T) {
 	w := newWorld(t, gittest.Options{})
 	w.seed(gittest.Commit{Files: map[string]string{"a": "1"}})
-	proxy := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		response := forward(w, r)
-		defer response.Body.Close()
-		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "receive-pack") {
-			_, _ = io.Copy(io.Discard, response.Body)
-			panic(http.ErrAbortHandler)
+	w.server.SetFault(func(git http.Handler, rw http.ResponseWriter, r *http.Request) {
+		if isPush(r) {
+			rw = httptest.NewRecorder()
+			defer panic(http.ErrAbortHandler)
 		}
-		rw.Header().Set("Content-Type", response.Header.Get("Content-Type"))
-		rw.WriteHeader(response.StatusCode)
-		_, _ = io.Copy(rw, response.Body)
-	}))
-	defer proxy.Close()
+		git.ServeHTTP(rw, r)
+	})
 	o := w.options("")
-	o.Source.URL = proxy.URL + "/app.git"
 	c, err := Update(t.Context(), Job{Options: o, Make: appendTo("a", "2")})
 	w.do(err)
 	if got := w.git("rev-parse", "main"); got != c.Hash {
@@ -214,25 +209,15 @@ func TestLostAnswer(t *testing.T) {
 func TestBrokenOff(t *testing.T) {
 	w := newWorld(t, gittest.Options{})
 	first := w.seed(gittest.Commit{Files: map[string]string{"a": "1"}})
-	cut := true
-	proxy := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if cut && r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "receive-pack") {
-			half, _ := io.ReadAll(io.LimitReader(r.Body, r.ContentLength/2))
-			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(string(half))), int64(len(half))
-			response := forward(w, r)
-			_, _ = io.Copy(io.Discard, response.Body)
-			_ = response.Body.Close()
-			panic(http.ErrAbortHandler)
+	w.server.SetFault(func(git http.Handler, rw http.ResponseWriter, r *http.Request) {
+		if isPush(r) {
+			halve(r)
+			rw = httptest.NewRecorder()
+			defer panic(http.ErrAbortHandler)
 		}
-		response := forward(w, r)
-		defer response.Body.Close()
-		rw.Header().Set("Content-Type", response.Header.Get("Content-Type"))
-		rw.WriteHeader(response.StatusCode)
-		_, _ = io.Copy(rw, response.Body)
-	}))
-	defer proxy.Close()
+		git.ServeHTTP(rw, r)
+	})
 	o := w.options("")
-	o.Source.URL = proxy.URL + "/app.git"
 	job := Job{Options: o, Make: func(context.Context, *Branch) (*Draft, error) {
 		d := draft("a", strings.Repeat("2\n", 1000), "b", strings.Repeat(o.Source.URL, 1000))
 		return &d, nil
@@ -242,7 +227,7 @@ func TestBrokenOff(t *testing.T) {
 	if got := w.git("rev-parse", "main"); got != first {
 		t.Fatal("the branch has moved")
 	}
-	cut = false
+	w.server.SetFault(nil)
 	c, err := Update(t.Context(), job)
 	w.do(err)
 	if got := w.git("rev-parse", "main"); got != c.Hash {
@@ -251,18 +236,14 @@ func TestBrokenOff(t *testing.T) {
 	w.sound()
 }
 
-func forward(w *world, r *http.Request) *http.Response {
-	target := strings.TrimSuffix(w.server.URL("app"), "/app.git") + r.URL.String()
-	request, err := http.NewRequestWithContext(r.Context(), r.Method, target, r.Body)
-	if err != nil {
-		panic(err)
-	}
-	request.Header, request.ContentLength = r.Header.Clone(), r.ContentLength
-	response, err := http.DefaultTransport.RoundTrip(request)
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	return response
+func isPush(r *http.Request) bool {
+	return r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "receive-pack")
+}
+
+// halve cuts a request off in the middle.
+func halve(r *http.Request) {
+	half, _ := io.ReadAll(io.LimitReader(r.Body, r.ContentLength/2))
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(half)), int64(len(half))
 }
 
 // Neither credentials nor a push follow the server to another host, and an answer

@@ -26,14 +26,15 @@ type Job struct {
 }
 
 // Update opens the branch, makes the commit and pushes it, and does all of it again
-// when somebody else was quicker. The commit is nil when there was nothing to do.
+// when somebody else was quicker. The commit is nil when there was nothing to do. A
+// commit that comes with a *PartialError is in the branch.
 func Update(ctx context.Context, j Job) (*Commit, error) {
 	if j.Attempts == 0 {
 		j.Attempts = DefaultAttempts
 	}
 	for attempt := 1; ; attempt++ {
 		commit, err := j.once(ctx)
-		if !raceLost(err) {
+		if !raceLost(err) || isPartial(err) {
 			return commit, err
 		}
 		if attempt == j.Attempts {

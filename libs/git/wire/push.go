@@ -41,7 +41,7 @@ func (u Update) check() error {
 
 // PushRequest is one push.
 type PushRequest struct {
-	// Updates have to be done all together where there are several.
+	// Updates are done all together or not at all. Several need a server that is Atomic.
 	Updates []Update
 	// Options are push options, one line each.
 	Options []string
@@ -81,6 +81,15 @@ func (p *Pusher) Refs(ctx context.Context) (map[string]string, error) {
 		refs[ref.Name] = ref.Hash
 	}
 	return refs, nil
+}
+
+// Atomic reports whether the server does all updates of a push or none.
+func (p *Pusher) Atomic(ctx context.Context) (bool, error) {
+	if err := p.connect(ctx); err != nil {
+		return false, err
+	}
+	_, ok := p.server.capabilities["atomic"]
+	return ok, nil
 }
 
 func (p *Pusher) connect(ctx context.Context) error {
@@ -140,12 +149,17 @@ func (p *Pusher) outcome(ctx context.Context, answer io.Reader, updates []Update
 	if err != nil {
 		return fmt.Errorf("read the answer to the push: %w", unreachable(ctx, err))
 	}
+	var following error
 	for _, u := range updates {
-		if err := report.of(u.Ref); err != nil {
+		err := report.of(u.Ref)
+		switch {
+		case err != nil && report.follows(u.Ref):
+			following = err
+		case err != nil:
 			return err
 		}
 	}
-	return nil
+	return following
 }
 
 func (p *Pusher) request(r PushRequest) ([]byte, error) {
@@ -190,9 +204,10 @@ func (p *Pusher) capabilities(r PushRequest) (string, error) {
 		}
 	}
 	if len(r.Updates) > 1 {
-		if _, ok := p.server.capabilities["atomic"]; ok {
-			chosen = append(chosen, "atomic")
+		if _, ok := p.server.capabilities["atomic"]; !ok {
+			return "", errors.New("push: the server does not move several refs together")
 		}
+		chosen = append(chosen, "atomic")
 	}
 	if len(r.Options) > 0 {
 		if _, ok := p.server.capabilities["push-options"]; !ok {

@@ -109,3 +109,8 @@ func (r *report) of(ref string) error {
 	}
 	return newRefusal(ref, reason, r.said.text())
 }
+
+// follows reports whether a ref was not moved for no reason but that another one was not.
+func (r *report) follows(ref string) bool {
+	return r.unpack == "ok" && strings.TrimPrefix(r.refs[ref], "ng ") == "atomic push failure"
+}

@@ -19,9 +19,10 @@ import (
 	"github.com/sluice-cd/sluice/libs/seal"
 )
 
-// Server is a redis-server with a password that a test can stop, start again and empty.
+// Server is a server of Redis or Valkey with a password that a test can stop, start again and empty.
 type Server struct {
 	t       testing.TB
+	program string
 	dir     string
 	port    int
 	command *exec.Cmd
@@ -31,7 +32,22 @@ type Server struct {
 // Start starts a server on a free port, with more settings as on its command line; it ends with the test.
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, dir: t.TempDir(), port: FreePort(t)}
+	return start(t, "redis-server", settings)
+}
+
+// StartValkey is Start with valkey-server, which is no package of every system: where there is none, the test is skipped.
+func StartValkey(t testing.TB, settings ...string) *Server {
+	t.Helper()
+	const program = "valkey-server"
+	if _, err := exec.LookPath(program); err != nil {
+		t.Skip("not installed:", program)
+	}
+	return start(t, program, settings)
+}
+
+func start(t testing.TB, program string, settings []string) *Server {
+	t.Helper()
+	s := &Server{t: t, program: program, dir: t.TempDir(), port: FreePort(t)}
 	password := rand.Text()
 	s.options = imagecache.Options{
 		Addrs: []string{s.Addr()}, PasswordFile: filepath.Join(s.dir, "password"), CacheKeyFile: filepath.Join(s.dir, "cache.key"),
@@ -54,9 +70,9 @@ func (s *Server) Options() imagecache.Options { return s.options }
 // Run starts the server after Stop, empty.
 func (s *Server) Run(settings ...string) {
 	s.t.Helper()
-	s.command = exec.Command("redis-server", append([]string{filepath.Join(s.dir, "redis.conf")}, settings...)...)
+	s.command = exec.Command(s.program, append([]string{filepath.Join(s.dir, "redis.conf")}, settings...)...)
 	if err := s.command.Start(); err != nil {
-		s.t.Fatalf("start redis-server (Debian package redis-server): %v", err)
+		s.t.Fatalf("start %[1]s (Debian package %[1]s): %[2]v", s.program, err)
 	}
 	WaitTCP(s.t, s.Addr())
 }

@@ -169,7 +169,8 @@ type Fact struct {
 	// The custom resource that the fact is about: a GitRepository for
 	// SourceRevised and SourceFailed, an ImageRepository for ImageScanned, an
 	// ImagePolicy for ImageSelected, an ImageUpdateAutomation for ImageUpdated and
-	// UpdateHeld, a Kustomization for all others.
+	// UpdateHeld, one of these three for ImageFailed, any of these four for
+	// Recovered, a Kustomization for all others.
 	Object *ObjectReference `protobuf:"bytes,3,opt,name=object,proto3" json:"object,omitempty"`
 	// The source revision that this fact belongs to, for instance
 	// "main@sha1:<hash>". Empty where none is known yet, as for a source that
@@ -195,6 +196,8 @@ type Fact struct {
 	//	*Fact_ImageSelected
 	//	*Fact_ImageUpdated
 	//	*Fact_UpdateHeld
+	//	*Fact_ImageFailed
+	//	*Fact_Recovered
 	Kind          isFact_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -389,6 +392,24 @@ func (x *Fact) GetUpdateHeld() *UpdateHeld {
 	return nil
 }
 
+func (x *Fact) GetImageFailed() *ImageFailed {
+	if x != nil {
+		if x, ok := x.Kind.(*Fact_ImageFailed); ok {
+			return x.ImageFailed
+		}
+	}
+	return nil
+}
+
+func (x *Fact) GetRecovered() *Recovered {
+	if x != nil {
+		if x, ok := x.Kind.(*Fact_Recovered); ok {
+			return x.Recovered
+		}
+	}
+	return nil
+}
+
 type isFact_Kind interface {
 	isFact_Kind()
 }
@@ -458,6 +479,16 @@ type Fact_UpdateHeld struct {
 	UpdateHeld *UpdateHeld `protobuf:"bytes,22,opt,name=update_held,json=updateHeld,proto3,oneof"`
 }
 
+type Fact_ImageFailed struct {
+	// An object of images could not be brought up to date.
+	ImageFailed *ImageFailed `protobuf:"bytes,23,opt,name=image_failed,json=imageFailed,proto3,oneof"`
+}
+
+type Fact_Recovered struct {
+	// What failed before works again.
+	Recovered *Recovered `protobuf:"bytes,24,opt,name=recovered,proto3,oneof"`
+}
+
 func (*Fact_SourceRevised) isFact_Kind() {}
 
 func (*Fact_SourceFailed) isFact_Kind() {}
@@ -483,6 +514,10 @@ func (*Fact_ImageSelected) isFact_Kind() {}
 func (*Fact_ImageUpdated) isFact_Kind() {}
 
 func (*Fact_UpdateHeld) isFact_Kind() {}
+
+func (*Fact_ImageFailed) isFact_Kind() {}
+
+func (*Fact_Recovered) isFact_Kind() {}
 
 // ObjectReference names one object of the Kubernetes API.
 type ObjectReference struct {
@@ -989,7 +1024,11 @@ type RenderFailed struct {
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	// Whether the same revision may succeed later, as with an artifact that could
 	// not be read. False where only a change in Git or in the Kustomization helps.
-	Retryable     bool `protobuf:"varint,3,opt,name=retryable,proto3" json:"retryable,omitempty"`
+	Retryable bool `protobuf:"varint,3,opt,name=retryable,proto3" json:"retryable,omitempty"`
+	// Whether the failure is that of the last render, at another revision in which
+	// nothing that it read is different: the revision does not touch the
+	// application.
+	Unchanged     bool `protobuf:"varint,4,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1045,6 +1084,13 @@ func (x *RenderFailed) GetRetryable() bool {
 	return false
 }
 
+func (x *RenderFailed) GetUnchanged() bool {
+	if x != nil {
+		return x.Unchanged
+	}
+	return false
+}
+
 // Applied tells that everything in the set is in the cluster; it says nothing
 // about health. Sent by applier.
 type Applied struct {
@@ -1059,7 +1105,10 @@ type Applied struct {
 	// Whether changed_objects names every object that changed.
 	ChangedObjectsComplete bool `protobuf:"varint,4,opt,name=changed_objects_complete,json=changedObjectsComplete,proto3" json:"changed_objects_complete,omitempty"`
 	// Time from reading the set to the last answer of the API server.
-	Duration      *durationpb.Duration `protobuf:"bytes,5,opt,name=duration,proto3" json:"duration,omitempty"`
+	Duration *durationpb.Duration `protobuf:"bytes,5,opt,name=duration,proto3" json:"duration,omitempty"`
+	// Whether the application asks for its health to be awaited and is not healthy
+	// yet: a HealthChanged says how that ends.
+	HealthAwaited bool `protobuf:"varint,6,opt,name=health_awaited,json=healthAwaited,proto3" json:"health_awaited,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1127,6 +1176,13 @@ func (x *Applied) GetDuration() *durationpb.Duration {
 		return x.Duration
 	}
 	return nil
+}
+
+func (x *Applied) GetHealthAwaited() bool {
+	if x != nil {
+		return x.HealthAwaited
+	}
+	return false
 }
 
 // ApplyCounts says how many objects had which outcome. Each object is counted
@@ -2024,11 +2080,119 @@ func (x *UpdateHeld) GetUntil() *timestamppb.Timestamp {
 	return nil
 }
 
+// ImageFailed tells that an ImageRepository, ImagePolicy or ImageUpdateAutomation
+// could not be brought up to date. What was known, chosen or written before stays.
+// Sent by registry-scanner and image-updater, when the failure begins and when its
+// reason or message changes, not on every attempt.
+type ImageFailed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Reason, one word in camel case, the same as in the Ready condition of the
+	// object.
+	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The failure in words, without credentials.
+	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImageFailed) Reset() {
+	*x = ImageFailed{}
+	mi := &file_sluice_facts_v1_facts_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageFailed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageFailed) ProtoMessage() {}
+
+func (x *ImageFailed) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_facts_v1_facts_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageFailed.ProtoReflect.Descriptor instead.
+func (*ImageFailed) Descriptor() ([]byte, []int) {
+	return file_sluice_facts_v1_facts_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ImageFailed) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ImageFailed) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// Recovered tells that an object works again of which a SourceFailed or an
+// ImageFailed was told. Sent by git-watcher, registry-scanner and image-updater
+// where nothing else changed that another fact would tell of, and sometimes beside
+// such a fact.
+type Recovered struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How it is now, in words.
+	Message       string `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Recovered) Reset() {
+	*x = Recovered{}
+	mi := &file_sluice_facts_v1_facts_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Recovered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Recovered) ProtoMessage() {}
+
+func (x *Recovered) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_facts_v1_facts_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Recovered.ProtoReflect.Descriptor instead.
+func (*Recovered) Descriptor() ([]byte, []int) {
+	return file_sluice_facts_v1_facts_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Recovered) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 var File_sluice_facts_v1_facts_proto protoreflect.FileDescriptor
 
 const file_sluice_facts_v1_facts_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsluice/facts/v1/facts.proto\x12\x0fsluice.facts.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\b\n" +
+	"\x1bsluice/facts/v1/facts.proto\x12\x0fsluice.facts.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\t\n" +
 	"\x04Fact\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x128\n" +
@@ -2049,7 +2213,9 @@ const file_sluice_facts_v1_facts_proto_rawDesc = "" +
 	"\x0eimage_selected\x18\x14 \x01(\v2\x1e.sluice.facts.v1.ImageSelectedH\x00R\rimageSelected\x12D\n" +
 	"\rimage_updated\x18\x15 \x01(\v2\x1d.sluice.facts.v1.ImageUpdatedH\x00R\fimageUpdated\x12>\n" +
 	"\vupdate_held\x18\x16 \x01(\v2\x1b.sluice.facts.v1.UpdateHeldH\x00R\n" +
-	"updateHeldB\x06\n" +
+	"updateHeld\x12A\n" +
+	"\fimage_failed\x18\x17 \x01(\v2\x1c.sluice.facts.v1.ImageFailedH\x00R\vimageFailed\x12:\n" +
+	"\trecovered\x18\x18 \x01(\v2\x1a.sluice.facts.v1.RecoveredH\x00R\trecoveredB\x06\n" +
 	"\x04kind\"\xaa\x01\n" +
 	"\x0fObjectReference\x12\x1f\n" +
 	"\vapi_version\x18\x01 \x01(\tR\n" +
@@ -2093,17 +2259,19 @@ const file_sluice_facts_v1_facts_proto_rawDesc = "" +
 	"generation\x12!\n" +
 	"\fobject_count\x18\x04 \x01(\x05R\vobjectCount\x12\x1c\n" +
 	"\tunchanged\x18\x05 \x01(\bR\tunchanged\x125\n" +
-	"\bduration\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\bduration\"^\n" +
+	"\bduration\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\bduration\"|\n" +
 	"\fRenderFailed\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1c\n" +
-	"\tretryable\x18\x03 \x01(\bR\tretryable\"\x95\x02\n" +
+	"\tretryable\x18\x03 \x01(\bR\tretryable\x12\x1c\n" +
+	"\tunchanged\x18\x04 \x01(\bR\tunchanged\"\xbc\x02\n" +
 	"\aApplied\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\tR\brevision\x124\n" +
 	"\x06counts\x18\x02 \x01(\v2\x1c.sluice.facts.v1.ApplyCountsR\x06counts\x12G\n" +
 	"\x0fchanged_objects\x18\x03 \x03(\v2\x1e.sluice.facts.v1.ChangedObjectR\x0echangedObjects\x128\n" +
 	"\x18changed_objects_complete\x18\x04 \x01(\bR\x16changedObjectsComplete\x125\n" +
-	"\bduration\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\bduration\"\x97\x01\n" +
+	"\bduration\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12%\n" +
+	"\x0ehealth_awaited\x18\x06 \x01(\bR\rhealthAwaited\"\x97\x01\n" +
 	"\vApplyCounts\x12\x18\n" +
 	"\acreated\x18\x01 \x01(\x05R\acreated\x12\x1e\n" +
 	"\n" +
@@ -2166,7 +2334,12 @@ const file_sluice_facts_v1_facts_proto_rawDesc = "" +
 	"\x06wanted\x18\x03 \x01(\tR\x06wanted\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x05 \x01(\tR\amessage\x120\n" +
-	"\x05until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05until*\x80\x01\n" +
+	"\x05until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"?\n" +
+	"\vImageFailed\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"%\n" +
+	"\tRecovered\x12\x18\n" +
+	"\amessage\x18\x01 \x01(\tR\amessage*\x80\x01\n" +
 	"\fChangeAction\x12\x1d\n" +
 	"\x19CHANGE_ACTION_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15CHANGE_ACTION_CREATED\x10\x01\x12\x1c\n" +
@@ -2192,7 +2365,7 @@ func file_sluice_facts_v1_facts_proto_rawDescGZIP() []byte {
 }
 
 var file_sluice_facts_v1_facts_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sluice_facts_v1_facts_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_sluice_facts_v1_facts_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_sluice_facts_v1_facts_proto_goTypes = []any{
 	(ChangeAction)(0),             // 0: sluice.facts.v1.ChangeAction
 	(Health)(0),                   // 1: sluice.facts.v1.Health
@@ -2217,11 +2390,13 @@ var file_sluice_facts_v1_facts_proto_goTypes = []any{
 	(*ImageUpdated)(nil),          // 20: sluice.facts.v1.ImageUpdated
 	(*ImageChange)(nil),           // 21: sluice.facts.v1.ImageChange
 	(*UpdateHeld)(nil),            // 22: sluice.facts.v1.UpdateHeld
-	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
+	(*ImageFailed)(nil),           // 23: sluice.facts.v1.ImageFailed
+	(*Recovered)(nil),             // 24: sluice.facts.v1.Recovered
+	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 26: google.protobuf.Duration
 }
 var file_sluice_facts_v1_facts_proto_depIdxs = []int32{
-	23, // 0: sluice.facts.v1.Fact.time:type_name -> google.protobuf.Timestamp
+	25, // 0: sluice.facts.v1.Fact.time:type_name -> google.protobuf.Timestamp
 	3,  // 1: sluice.facts.v1.Fact.object:type_name -> sluice.facts.v1.ObjectReference
 	4,  // 2: sluice.facts.v1.Fact.trace:type_name -> sluice.facts.v1.TraceContext
 	5,  // 3: sluice.facts.v1.Fact.source_revised:type_name -> sluice.facts.v1.SourceRevised
@@ -2237,30 +2412,32 @@ var file_sluice_facts_v1_facts_proto_depIdxs = []int32{
 	19, // 13: sluice.facts.v1.Fact.image_selected:type_name -> sluice.facts.v1.ImageSelected
 	20, // 14: sluice.facts.v1.Fact.image_updated:type_name -> sluice.facts.v1.ImageUpdated
 	22, // 15: sluice.facts.v1.Fact.update_held:type_name -> sluice.facts.v1.UpdateHeld
-	6,  // 16: sluice.facts.v1.SourceRevised.commit:type_name -> sluice.facts.v1.Commit
-	23, // 17: sluice.facts.v1.SourceRevised.detected_time:type_name -> google.protobuf.Timestamp
-	23, // 18: sluice.facts.v1.Commit.time:type_name -> google.protobuf.Timestamp
-	24, // 19: sluice.facts.v1.ManifestsRendered.duration:type_name -> google.protobuf.Duration
-	11, // 20: sluice.facts.v1.Applied.counts:type_name -> sluice.facts.v1.ApplyCounts
-	12, // 21: sluice.facts.v1.Applied.changed_objects:type_name -> sluice.facts.v1.ChangedObject
-	24, // 22: sluice.facts.v1.Applied.duration:type_name -> google.protobuf.Duration
-	3,  // 23: sluice.facts.v1.ChangedObject.object:type_name -> sluice.facts.v1.ObjectReference
-	0,  // 24: sluice.facts.v1.ChangedObject.action:type_name -> sluice.facts.v1.ChangeAction
-	14, // 25: sluice.facts.v1.ApplyFailed.failed_objects:type_name -> sluice.facts.v1.FailedObject
-	3,  // 26: sluice.facts.v1.FailedObject.object:type_name -> sluice.facts.v1.ObjectReference
-	1,  // 27: sluice.facts.v1.HealthChanged.from:type_name -> sluice.facts.v1.Health
-	1,  // 28: sluice.facts.v1.HealthChanged.to:type_name -> sluice.facts.v1.Health
-	12, // 29: sluice.facts.v1.DriftRepaired.objects:type_name -> sluice.facts.v1.ChangedObject
-	3,  // 30: sluice.facts.v1.Pruned.objects:type_name -> sluice.facts.v1.ObjectReference
-	21, // 31: sluice.facts.v1.ImageUpdated.changes:type_name -> sluice.facts.v1.ImageChange
-	3,  // 32: sluice.facts.v1.ImageChange.policy:type_name -> sluice.facts.v1.ObjectReference
-	3,  // 33: sluice.facts.v1.UpdateHeld.policy:type_name -> sluice.facts.v1.ObjectReference
-	23, // 34: sluice.facts.v1.UpdateHeld.until:type_name -> google.protobuf.Timestamp
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	23, // 16: sluice.facts.v1.Fact.image_failed:type_name -> sluice.facts.v1.ImageFailed
+	24, // 17: sluice.facts.v1.Fact.recovered:type_name -> sluice.facts.v1.Recovered
+	6,  // 18: sluice.facts.v1.SourceRevised.commit:type_name -> sluice.facts.v1.Commit
+	25, // 19: sluice.facts.v1.SourceRevised.detected_time:type_name -> google.protobuf.Timestamp
+	25, // 20: sluice.facts.v1.Commit.time:type_name -> google.protobuf.Timestamp
+	26, // 21: sluice.facts.v1.ManifestsRendered.duration:type_name -> google.protobuf.Duration
+	11, // 22: sluice.facts.v1.Applied.counts:type_name -> sluice.facts.v1.ApplyCounts
+	12, // 23: sluice.facts.v1.Applied.changed_objects:type_name -> sluice.facts.v1.ChangedObject
+	26, // 24: sluice.facts.v1.Applied.duration:type_name -> google.protobuf.Duration
+	3,  // 25: sluice.facts.v1.ChangedObject.object:type_name -> sluice.facts.v1.ObjectReference
+	0,  // 26: sluice.facts.v1.ChangedObject.action:type_name -> sluice.facts.v1.ChangeAction
+	14, // 27: sluice.facts.v1.ApplyFailed.failed_objects:type_name -> sluice.facts.v1.FailedObject
+	3,  // 28: sluice.facts.v1.FailedObject.object:type_name -> sluice.facts.v1.ObjectReference
+	1,  // 29: sluice.facts.v1.HealthChanged.from:type_name -> sluice.facts.v1.Health
+	1,  // 30: sluice.facts.v1.HealthChanged.to:type_name -> sluice.facts.v1.Health
+	12, // 31: sluice.facts.v1.DriftRepaired.objects:type_name -> sluice.facts.v1.ChangedObject
+	3,  // 32: sluice.facts.v1.Pruned.objects:type_name -> sluice.facts.v1.ObjectReference
+	21, // 33: sluice.facts.v1.ImageUpdated.changes:type_name -> sluice.facts.v1.ImageChange
+	3,  // 34: sluice.facts.v1.ImageChange.policy:type_name -> sluice.facts.v1.ObjectReference
+	3,  // 35: sluice.facts.v1.UpdateHeld.policy:type_name -> sluice.facts.v1.ObjectReference
+	25, // 36: sluice.facts.v1.UpdateHeld.until:type_name -> google.protobuf.Timestamp
+	37, // [37:37] is the sub-list for method output_type
+	37, // [37:37] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_sluice_facts_v1_facts_proto_init() }
@@ -2282,6 +2459,8 @@ func file_sluice_facts_v1_facts_proto_init() {
 		(*Fact_ImageSelected)(nil),
 		(*Fact_ImageUpdated)(nil),
 		(*Fact_UpdateHeld)(nil),
+		(*Fact_ImageFailed)(nil),
+		(*Fact_Recovered)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2289,7 +2468,7 @@ func file_sluice_facts_v1_facts_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_facts_v1_facts_proto_rawDesc), len(file_sluice_facts_v1_facts_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

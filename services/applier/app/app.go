@@ -48,6 +48,7 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 		Cluster:    env.Cluster, Bus: env.Bus, Sealer: sealer, Events: events,
 		Engines:              handler.NewEngines(env.Cluster.Config, c.Requests),
 		DefaultAccount:       c.DefaultServiceAccount,
+		WatchedClusters:      c.WatchedClusters,
 		NoCrossNamespaceRefs: env.NoCrossNamespaceRefs,
 		PruneGuard:           handler.PruneGuard{Off: !c.PruneGuard, Share: c.PruneGuardShare},
 	}

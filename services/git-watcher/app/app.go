@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -19,6 +20,9 @@ import (
 	"github.com/sluice-cd/sluice/services/git-watcher/internal/config"
 	"github.com/sluice-cd/sluice/services/git-watcher/internal/handler"
 )
+
+// unusedMirror is how long the mirror of a repository that no object names is kept.
+const unusedMirror = 24 * time.Hour
 
 // Config is what git-watcher can be told.
 type Config = config.Config
@@ -79,7 +83,7 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { repositories.Run(ctx) })
 	wg.Go(func() { garbage.Run(ctx) })
-	wg.Go(func() { handler.ExpireMirrors(ctx, mirrors, env.Log) })
+	wg.Go(func() { mirrors.Tidy(ctx, unusedMirror) })
 	wg.Wait()
 	return nil
 }

@@ -13,52 +13,26 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/prometheus/client_golang/prometheus"
-	"go.opentelemetry.io/otel/trace/noop"
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"github.com/sluice-cd/sluice/libs/archive"
 	"github.com/sluice-cd/sluice/libs/bus"
 	"github.com/sluice-cd/sluice/libs/bus/bustest"
 	"github.com/sluice-cd/sluice/libs/controlplane"
-	"github.com/sluice-cd/sluice/libs/controlplane/controlplanetest"
 	"github.com/sluice-cd/sluice/libs/gittest"
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/service"
+	"github.com/sluice-cd/sluice/libs/service/servicetest"
 	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
 )
 
 var plane *controlplane.ControlPlane
 
 func TestMain(m *testing.M) {
-	os.Exit(controlplanetest.Run(m, controlplane.Options{}, func(c *controlplane.ControlPlane) {
-		if plane = c; c != nil {
-			if err := installCRD(context.Background()); err != nil {
-				panic(err)
-			}
-		}
-	}))
-}
-
-func installCRD(ctx context.Context) error {
-	text, err := os.ReadFile("../../../deploy/crds/source.toolkit.fluxcd.io_gitrepositories.yaml")
-	if err != nil {
-		return err
-	}
-	crd := &unstructured.Unstructured{}
-	if err := yaml.Unmarshal(text, &crd.Object); err != nil {
-		return err
-	}
-	c, err := client.New(plane.RESTConfig(), client.Options{})
-	if err != nil {
-		return err
-	}
-	return client.IgnoreAlreadyExists(c.Create(ctx, crd))
+	os.Exit(servicetest.Main(m, "../../../deploy/crds/source.toolkit.fluxcd.io_gitrepositories.yaml", func(c *controlplane.ControlPlane) { plane = c }))
 }
 
 // world is a running git-watcher with all that it talks to, in a namespace of its own.
@@ -80,9 +54,7 @@ func newWorld(t *testing.T, o gittest.Options, change func(*Config)) *world {
 	}
 	t.Cleanup(func() { _ = w.server.Close() })
 	w.bus = bustest.Start(t).Connect()
-	w.cluster, err = kube.Connect(kube.Options{Kubeconfig: plane.Kubeconfig(), UserAgent: "test", WatchLabelSelector: "test=" + w.ns, Log: bustest.Logger(t)})
-	w.do(err)
-	w.do(w.cluster.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.ns}}))
+	w.cluster = servicetest.Connect(t, plane, w.ns)
 	w.config.DataDir, w.config.ArtifactAddr, w.config.ArtifactURL = t.TempDir(), "127.0.0.1:0", ""
 	if change != nil {
 		change(&w.config)
@@ -93,21 +65,8 @@ func newWorld(t *testing.T, o gittest.Options, change func(*Config)) *world {
 
 // run starts the service; it ends with the test.
 func (w *world) run() {
-	env := service.NewEnv(service.Deps{
-		Log: bustest.Logger(w), Registry: prometheus.NewRegistry(), Tracer: noop.NewTracerProvider().Tracer(""), Bus: w.bus, Cluster: w.cluster,
-	}, service.Holder("git-watcher"))
-	ready, done := make(chan struct{}), make(chan error, 1)
-	env.Ready = func() { close(ready) }
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() { done <- Run(ctx, env, w.config) }()
-	w.Cleanup(func() { cancel(); <-done })
-	select {
-	case <-ready:
-	case err := <-done:
-		w.Fatal("git-watcher ended:", err)
-	case <-time.After(30 * time.Second):
-		w.Fatal("git-watcher is not ready")
-	}
+	w.Helper()
+	servicetest.Start(w, servicetest.Env(w, w.bus, w.cluster), func(ctx context.Context, env *service.Env) error { return Run(ctx, env, w.config) })
 }
 
 func (w *world) do(err error) {

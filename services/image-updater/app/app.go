@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	automationv1 "github.com/fluxcd/image-automation-controller/api/v1"
 	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
@@ -23,6 +24,9 @@ import (
 	"github.com/sluice-cd/sluice/services/image-updater/internal/handler"
 	"github.com/sluice-cd/sluice/services/image-updater/internal/update"
 )
+
+// unusedMirror is how long the mirror of a repository that no automation uses is kept.
+const unusedMirror = 24 * time.Hour
 
 // Config is what image-updater can be told.
 type Config = config.Config
@@ -65,7 +69,7 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 	for _, s := range stages {
 		running.Go(func() { s.Run(ctx) })
 	}
-	running.Go(func() { update.ExpireMirrors(ctx, mirrors, env.Log) })
+	running.Go(func() { mirrors.Tidy(ctx, unusedMirror) })
 	running.Wait()
 	return nil
 }
@@ -94,7 +98,7 @@ func newStages(ctx context.Context, env *service.Env, c Config, cache *imagecach
 		return nil, err
 	}
 	updates, err := update.New(ctx, update.Config{
-		Env: env, Events: events, Cache: cache, Registries: registries, Access: access, Slots: c.Updates, Quiet: c.Quiet, MaxWait: c.MaxWait,
+		Env: env, Events: events, Cache: cache, Registries: registries, Access: access, Slots: c.Updates, Quiet: c.Quiet, MaxWait: c.MaxWait, Images: c.Images,
 		Mirrors: mirrors, Git: &gitaccess.Reader{Secrets: env.Cluster, Mirrors: mirrors, Identity: issuer},
 	})
 	if err != nil {

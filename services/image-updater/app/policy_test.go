@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/registry/registrytest"
 	"github.com/sluice-cd/sluice/libs/service"
+	"github.com/sluice-cd/sluice/libs/service/servicetest"
 )
 
 func TestChoose(t *testing.T) {
@@ -113,10 +114,13 @@ func TestFailures(t *testing.T) {
 			if stalled := is(p, meta.StalledCondition) != ""; stalled != test.stalled {
 				t.Errorf("stalled is %t, want %t", stalled, test.stalled)
 			}
+			if name != "missing" { // to wait is no news
+				w.warned(name, test.reason)
+			}
 		})
 	}
 	// What accessFrom allows; and the image that nobody scanned is waited for, then chosen from.
-	other.Spec.AccessFrom = &acl.AccessFrom{NamespaceSelectors: []acl.NamespaceSelector{{MatchLabels: map[string]string{"team": w.ns}}}}
+	other.Spec.AccessFrom = &acl.AccessFrom{NamespaceSelectors: []acl.NamespaceSelector{{MatchLabels: map[string]string{servicetest.Label: w.ns}}}}
 	w.do(w.cluster.Client.Update(t.Context(), other))
 	w.poke("elsewhere")
 	w.fails("elsewhere", imagev1.DependencyNotReadyReason)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,26 +11,21 @@ import (
 	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/prometheus/client_golang/prometheus"
-	"go.opentelemetry.io/otel/trace/noop"
-	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"github.com/sluice-cd/sluice/libs/bus"
 	"github.com/sluice-cd/sluice/libs/bus/bustest"
 	"github.com/sluice-cd/sluice/libs/controlplane"
-	"github.com/sluice-cd/sluice/libs/controlplane/controlplanetest"
 	"github.com/sluice-cd/sluice/libs/imagecache"
 	"github.com/sluice-cd/sluice/libs/imagecache/imagecachetest"
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/registry"
 	"github.com/sluice-cd/sluice/libs/registry/registrytest"
 	"github.com/sluice-cd/sluice/libs/service"
+	"github.com/sluice-cd/sluice/libs/service/servicetest"
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
 	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
@@ -40,38 +34,7 @@ import (
 var plane *controlplane.ControlPlane
 
 func TestMain(m *testing.M) {
-	os.Exit(controlplanetest.Run(m, controlplane.Options{}, func(c *controlplane.ControlPlane) {
-		if plane = c; c != nil {
-			if err := installCRDs(context.Background()); err != nil {
-				panic(err)
-			}
-		}
-	}))
-}
-
-func installCRDs(ctx context.Context) error {
-	c, err := client.New(plane.RESTConfig(), client.Options{})
-	if err != nil {
-		return err
-	}
-	files, err := filepath.Glob(filepath.Join("..", "..", "..", "deploy", "crds", "*.yaml"))
-	if err != nil {
-		return err
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		crd := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal(text, &crd.Object); err != nil {
-			return err
-		}
-		if err := client.IgnoreAlreadyExists(c.Create(ctx, crd)); err != nil {
-			return err
-		}
-	}
-	return nil
+	os.Exit(servicetest.Main(m, "../../../deploy/crds/*.yaml", func(c *controlplane.ControlPlane) { plane = c }))
 }
 
 // world is a running image-updater with all that it talks to, in a namespace of its own.
@@ -94,45 +57,24 @@ func newWorld(t *testing.T, o registrytest.Options, change func(*service.Deps)) 
 	w.registry, w.redis, w.server = registrytest.Start(t, o), imagecachetest.Start(t), bustest.Start(t)
 	w.config.Redis, w.config.Rate = w.redis.Options(), imagecache.Rate{PerSecond: 10_000, Burst: 10_000}
 	w.cache, w.bus = w.redis.Connect(), w.server.Connect()
-	var err error
-	w.cluster, err = kube.Connect(kube.Options{Kubeconfig: plane.Kubeconfig(), UserAgent: "test", WatchLabelSelector: "test=" + w.ns, Log: bustest.Logger(t)})
-	w.do(err)
-	w.do(w.cluster.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.ns, Labels: map[string]string{"team": w.ns}}}))
-	w.background(stage.New(w.env().Stages, state.StageScan, scanner{w}, stage.Options{}).Run)
+	w.cluster = servicetest.Connect(t, plane, w.ns)
+	servicetest.Background(t, stage.New(w.env().Stages, state.StageScan, scanner{w}, stage.Options{}).Run)
 	w.run()
 	return w
 }
 
 func (w *world) env() *service.Env {
-	deps := service.Deps{
-		Log: bustest.Logger(w), Registry: prometheus.NewRegistry(), Tracer: noop.NewTracerProvider().Tracer(""), Bus: w.bus, Cluster: w.cluster,
-	}
-	if w.deps != nil {
-		w.deps(&deps)
-	}
-	return service.NewEnv(deps, service.Holder("test"))
-}
-
-// background runs something to the test's end.
-func (w *world) background(run func(context.Context)) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); run(ctx) }()
-	w.Cleanup(func() { cancel(); <-done })
+	return servicetest.Env(w, w.bus, w.cluster, func(d *service.Deps) {
+		if w.deps != nil {
+			w.deps(d)
+		}
+	})
 }
 
 // run starts the service; it ends with the test.
 func (w *world) run() {
-	env, ready, ended := w.env(), make(chan struct{}), make(chan error, 1)
-	env.Ready = func() { close(ready) }
-	w.background(func(ctx context.Context) { ended <- Run(ctx, env, w.config) })
-	select {
-	case <-ready:
-	case err := <-ended:
-		w.Fatal("image-updater ended:", err)
-	case <-time.After(30 * time.Second):
-		w.Fatal("image-updater is not ready")
-	}
+	w.Helper()
+	servicetest.Start(w, w.env(), func(ctx context.Context, env *service.Env) error { return Run(ctx, env, w.config) })
 }
 
 // scanner does what registry-scanner does where nothing goes wrong: a listing in the cache, a record and a fact.

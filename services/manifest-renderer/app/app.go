@@ -69,7 +69,7 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 		Slots: c.Concurrency, Backoff: handler.Backoff, Objects: env.Cluster.Kustomizations,
 		Facts: []string{bus.FactSourceRevised}, Map: h.Followers, Hints: env.Cluster.HintedKustomizations,
 	})
-	if err := env.Cluster.Watch(ctx, &kustomizev1.Kustomization{}, kube.KustomizationHandled, applications); err != nil {
+	if err := env.Cluster.Watch(ctx, &kustomizev1.Kustomization{}, kube.KustomizationHandled, handler.Watched{Waker: applications, Handler: h}); err != nil {
 		return err
 	}
 	if err := env.Cluster.WatchReferences(ctx, applications); err != nil {
@@ -105,5 +105,5 @@ func newRemotes(env *service.Env, c Config) (*remote.Fetcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return remote.New(remote.Options{Allow: allow, Wake: handler.WakeRender(env.Bus), Log: env.Log})
+	return remote.New(remote.Options{Allow: allow, DiskBytes: c.RemoteBasesDiskBytes, Wake: handler.WakeRender(env.Bus), Log: env.Log})
 }

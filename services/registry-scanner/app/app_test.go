@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,25 +14,21 @@ import (
 	"github.com/fluxcd/pkg/apis/acl"
 	"github.com/fluxcd/pkg/apis/meta"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/prometheus/client_golang/prometheus"
-	"go.opentelemetry.io/otel/trace/noop"
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"github.com/sluice-cd/sluice/libs/bus"
 	"github.com/sluice-cd/sluice/libs/bus/bustest"
 	"github.com/sluice-cd/sluice/libs/controlplane"
-	"github.com/sluice-cd/sluice/libs/controlplane/controlplanetest"
 	"github.com/sluice-cd/sluice/libs/imagecache"
 	"github.com/sluice-cd/sluice/libs/imagecache/imagecachetest"
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/registry/registrytest"
 	"github.com/sluice-cd/sluice/libs/service"
+	"github.com/sluice-cd/sluice/libs/service/servicetest"
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
 	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
@@ -42,29 +37,7 @@ import (
 var plane *controlplane.ControlPlane
 
 func TestMain(m *testing.M) {
-	os.Exit(controlplanetest.Run(m, controlplane.Options{}, func(c *controlplane.ControlPlane) {
-		if plane = c; c != nil {
-			if err := installCRD(context.Background()); err != nil {
-				panic(err)
-			}
-		}
-	}))
-}
-
-func installCRD(ctx context.Context) error {
-	text, err := os.ReadFile(filepath.Join("..", "..", "..", "deploy", "crds", "image.toolkit.fluxcd.io_imagerepositories.yaml"))
-	if err != nil {
-		return err
-	}
-	crd := &unstructured.Unstructured{}
-	if err := yaml.Unmarshal(text, &crd.Object); err != nil {
-		return err
-	}
-	c, err := client.New(plane.RESTConfig(), client.Options{})
-	if err != nil {
-		return err
-	}
-	return client.IgnoreAlreadyExists(c.Create(ctx, crd))
+	os.Exit(servicetest.Main(m, "../../../deploy/crds/image.toolkit.fluxcd.io_imagerepositories.yaml", func(c *controlplane.ControlPlane) { plane = c }))
 }
 
 // world is a running registry-scanner with all that it talks to, in a namespace of its own.
@@ -86,10 +59,7 @@ func newWorld(t *testing.T, o registrytest.Options, change func(*Config)) *world
 	w.config.Redis, w.config.Rate = w.redis.Options(), imagecache.Rate{PerSecond: 10_000, Burst: 10_000}
 	w.cache = w.redis.Connect()
 	w.bus = bustest.Start(t).Connect()
-	var err error
-	w.cluster, err = kube.Connect(kube.Options{Kubeconfig: plane.Kubeconfig(), UserAgent: "test", WatchLabelSelector: "test=" + w.ns, Log: bustest.Logger(t)})
-	w.do(err)
-	w.do(w.cluster.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.ns}}))
+	w.cluster = servicetest.Connect(t, plane, w.ns)
 	if change != nil {
 		change(&w.config)
 	}
@@ -99,21 +69,8 @@ func newWorld(t *testing.T, o registrytest.Options, change func(*Config)) *world
 
 // run starts the service; it ends with the test.
 func (w *world) run() {
-	env := service.NewEnv(service.Deps{
-		Log: bustest.Logger(w), Registry: prometheus.NewRegistry(), Tracer: noop.NewTracerProvider().Tracer(""), Bus: w.bus, Cluster: w.cluster,
-	}, service.Holder("registry-scanner"))
-	ready, done := make(chan struct{}), make(chan error, 1)
-	env.Ready = func() { close(ready) }
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() { done <- Run(ctx, env, w.config) }()
-	w.Cleanup(func() { cancel(); <-done })
-	select {
-	case <-ready:
-	case err := <-done:
-		w.Fatal("registry-scanner ended:", err)
-	case <-time.After(30 * time.Second):
-		w.Fatal("registry-scanner is not ready")
-	}
+	w.Helper()
+	servicetest.Start(w, servicetest.Env(w, w.bus, w.cluster), func(ctx context.Context, env *service.Env) error { return Run(ctx, env, w.config) })
 }
 
 func (w *world) do(err error) {

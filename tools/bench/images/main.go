@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -23,6 +25,10 @@ type options struct {
 	concurrency   int // scans at once, and connections of the bare client
 	timeout, rest time.Duration
 	keep          bool
+	latency       time.Duration // of a registry that is not on this machine
+	bin           string        // folder with programs; empty to build them
+	redis         string        // program of the cache; empty for the embedded one
+	only          []string
 	progress      io.Writer
 }
 
@@ -38,14 +44,27 @@ func parse(args []string) (*options, error) {
 	f.DurationVar(&o.timeout, "timeout", 5*time.Minute, "how long anything is waited for")
 	f.DurationVar(&o.rest, "rest", 5*time.Second, "time between two pushes; more than 4s keeps clear of the limit of runs of one object")
 	f.BoolVar(&o.keep, "keep", false, "leave the folder with data and logs, and say where it is")
+	f.DurationVar(&o.latency, "latency", 50*time.Millisecond, "of a registry that is not on this machine, which is scanned for the first time, too; 0 for none")
+	f.StringVar(&o.redis, "redis", "", "`program` of a Redis or Valkey server; empty for the embedded cache")
+	only := f.String("only", strings.Join(parts(), ","), "`parts` to measure")
+	f.StringVar(&o.bin, "bin", "", "`folder` with the programs; empty builds them")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
 	if o.images < 1 || o.tags < 1 || o.pushes < 1 || o.policies < 1 || o.files < o.policies || o.concurrency < 1 {
 		return nil, errors.New("-images, -tags, -pushes, -policies, -concurrency: want at least 1; -files: want at least -policies")
 	}
+	o.only = strings.Split(*only, ",")
+	for _, part := range o.only {
+		if !slices.Contains(parts(), part) {
+			return nil, fmt.Errorf("-only %s: want some of %v", part, parts())
+		}
+	}
 	return o, nil
 }
+
+// parts are what can be measured, in order.
+func parts() []string { return []string{"scan", "push", "burst"} }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -71,8 +90,9 @@ func run(ctx context.Context, o *options, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.stop()) }()
-	for _, measure := range []func(context.Context) ([]string, error){l.scan, l.rescan, l.push, l.burst} {
-		lines, err := measure(ctx)
+	measures := map[string]func(context.Context) ([]string, error){"scan": l.scans, "push": l.push, "burst": l.burst}
+	for _, part := range o.only {
+		lines, err := measures[part](ctx)
 		for _, line := range lines {
 			fmt.Fprintln(out, line)
 		}

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -21,6 +18,7 @@ type registry struct {
 	tags      map[string][]string
 	listed    atomic.Int64 // requests for tags
 	manifests atomic.Int64 // requests for anything else about images
+	latency   atomic.Int64 // of each answer, in nanoseconds
 	first     atomic.Pointer[time.Time]
 }
 
@@ -64,54 +62,7 @@ func (r *registry) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	r.mu.Lock()
 	answer := r.lists[repository]
 	r.mu.Unlock()
+	time.Sleep(time.Duration(r.latency.Load()))
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(answer)
-}
-
-// listBare lists the tags of repositories with a plain client and returns how long all of it took.
-func (r *registry) listBare(ctx context.Context, repositories []string, connections int) (time.Duration, error) {
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections, MaxConnsPerHost: connections}}
-	began := time.Now()
-	err := each(connections, repositories, func(name string) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL+"/v2/"+name+"/tags/list?n=1000", nil)
-		if err != nil {
-			return err
-		}
-		response, err := client.Do(request)
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		var answer struct{ Tags []string }
-		if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
-			return fmt.Errorf("list %s: %w", name, err)
-		}
-		_, err = io.Copy(io.Discard, response.Body)
-		return err
-	})
-	return time.Since(began), err
-}
-
-// each calls do for all, so many at once, and returns the first error.
-func each[T any](workers int, all []T, do func(T) error) error {
-	queue := make(chan T, len(all))
-	for _, one := range all {
-		queue <- one
-	}
-	close(queue)
-	failed := make(chan error, workers)
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() {
-			for one := range queue {
-				if err := do(one); err != nil {
-					failed <- err
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	close(failed)
-	return <-failed
 }

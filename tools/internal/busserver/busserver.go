@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strconv"
 	"time"
 
@@ -59,8 +58,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 	heap.Trim(garbagePercent)
 	server, err := embedded.Start(embedded.Options{
 		Dir: o.DataDir, Listen: true, Host: host, Port: number, SyncInterval: o.SyncInterval, PprofPort: o.PprofPort, Log: log,
-		// A server that hangs cannot be stopped either: whoever started this process starts it again, with what is on the disk.
-		Hangs: func(err error) { log.Error("ending, to be started again", "err", err); os.Exit(1) },
+		Hangs: embedded.StartAnew(log),
 	})
 	if err != nil {
 		return err

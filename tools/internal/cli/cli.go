@@ -18,6 +18,6 @@ func New() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newUp(), newDemo(), newBus(), newCache())
+	root.AddCommand(newUp(), newDemo(), newBus(), newCache(), newNotifications())
 	return root
 }

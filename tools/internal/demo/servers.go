@@ -24,7 +24,9 @@ import (
 const startTimeout = time.Minute
 
 // programs are those of all services.
-func programs() []string { return slices.Concat(localrun.Services, localrun.ImageServices, localrun.HookServices) }
+func programs() []string {
+	return slices.Concat(localrun.Services, localrun.ImageServices, localrun.HookServices)
+}
 
 // findPrograms looks for sluice and the services beside each other.
 func findPrograms(dir string) (string, error) {

@@ -28,6 +28,7 @@ import (
 	gitwatcher "github.com/sluice-cd/sluice/services/git-watcher/app"
 	updater "github.com/sluice-cd/sluice/services/image-updater/app"
 	renderer "github.com/sluice-cd/sluice/services/manifest-renderer/app"
+	notifier "github.com/sluice-cd/sluice/services/notifier/app"
 	scanner "github.com/sluice-cd/sluice/services/registry-scanner/app"
 	receiver "github.com/sluice-cd/sluice/services/webhook-receiver/app"
 	"github.com/sluice-cd/sluice/tools/internal/install"
@@ -46,13 +47,14 @@ type Options struct {
 	Scan   scanner.Config
 	Update updater.Config
 	Hooks  receiver.Config
+	Notify notifier.Config
 }
 
 // DefaultOptions returns the settings for one machine.
 func DefaultOptions() *Options {
 	o := &Options{
 		InstallCRDs: true, Git: gitwatcher.DefaultConfig(), Render: renderer.DefaultConfig(), Apply: applier.DefaultConfig(),
-		Scan: scanner.DefaultConfig(), Update: updater.DefaultConfig(), Hooks: receiver.DefaultConfig(),
+		Scan: scanner.DefaultConfig(), Update: updater.DefaultConfig(), Hooks: receiver.DefaultConfig(), Notify: notifier.DefaultConfig(),
 	}
 	o.Hooks.Addr = ""
 	o.Git.ArtifactAddr, o.Git.ArtifactURL = "127.0.0.1:0", ""
@@ -67,12 +69,14 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 	f.DurationVar(&o.SyncInterval, "sync-interval", 0, "longest time between a write of the bus and its fsync; 0 syncs every write")
 	f.StringVar(&o.WatchLabelSelector, "watch-label-selector", "", "serve only custom resources with these labels")
 	f.BoolVar(&o.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "forbid references between namespaces")
+	f.IntVar(&o.Apply.WatchedClusters, "watched-clusters", o.Apply.WatchedClusters, "other clusters watched at once, those that the most Kustomizations name; in the others drift is found at the interval")
+	f.Int64Var(&o.Render.RemoteBasesDiskBytes, "remote-bases-disk-bytes", o.Render.RemoteBasesDiskBytes, "bytes of repositories of remote bases kept on disk, beside those that are being fetched")
 	f.StringVar(&o.Apply.DefaultServiceAccount, "default-service-account", "", "service account to impersonate where a Kustomization names none")
 	f.StringVar(&o.Render.SOPSAgeSecret, "sops-age-secret", "", "Secret (namespace/name) with age keys for Kustomizations whose spec.decryption names no Secret")
 	f.BoolVar(&o.Render.StrictSubstitution, "strict-substitution", false, "fail on variables without a value")
 	f.BoolVar(&o.Render.NoRemoteBases, "no-remote-bases", false, "refuse kustomizations that name bases, components or files by address")
 	f.StringVar(&o.Apply.DefaultKubeConfigServiceAccount, "default-kubeconfig-service-account", "", "service account to authenticate at other clusters with, where a ConfigMap of spec.kubeConfig names none")
-	f.BoolVar(&o.Apply.ObjectIdentities, "object-level-workload-identity", false, "let GitRepositories, ImageRepositories, spec.decryption and ConfigMaps of spec.kubeConfig name service accounts to authenticate with")
+	f.BoolVar(&o.Apply.ObjectIdentities, "object-level-workload-identity", false, "let GitRepositories, ImageRepositories, Providers, spec.decryption and ConfigMaps of spec.kubeConfig name service accounts to authenticate with")
 	f.StringVar(&o.Render.DefaultDecryptionServiceAccount, "default-decryption-service-account", "", "service account to ask key management services with, where spec.decryption names none")
 	f.StringVar(&o.MetricsAddr, "metrics-addr", "", "listen address of /metrics, /healthz and /readyz; empty for none")
 	f.StringVar(&o.Git.ArtifactAddr, "artifact-addr", o.Git.ArtifactAddr, "listen address for artifacts over HTTP; empty for none")
@@ -81,6 +85,7 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 	o.Hooks.AddWebhookFlags(f)
 	o.Scan.AddRegistryFlags(f)
 	o.Update.AddUpdateFlags(f)
+	o.Notify.AddNotifyFlags(f)
 	o.AddLogFlags(f)
 }
 
@@ -108,9 +113,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 	}
 	o.Render.SealKeyFile, o.Apply.SealKeyFile = key, key
 	server, err := embedded.Start(embedded.Options{
-		Dir: filepath.Join(o.DataDir, "bus"), SyncInterval: o.SyncInterval, Log: log,
-		// A server that hangs cannot be stopped either: whoever started this process starts it again, with what is on the disk.
-		Hangs: func(err error) { log.Error("ending, to be started again", "err", err); os.Exit(1) },
+		Dir: filepath.Join(o.DataDir, "bus"), SyncInterval: o.SyncInterval, Log: log, Hangs: embedded.StartAnew(log),
 	})
 	if err != nil {
 		return err
@@ -122,7 +125,10 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 	}
 	defer cache.Stop()
 	o.Scan.Redis, o.Update.Redis = opened, opened
-	o.Update.Rate, o.Update.TokenHosts = o.Scan.Rate, o.Scan.TokenHosts
+	o.Update.Rate, o.Update.TokenHosts, o.Update.Images = o.Scan.Rate, o.Scan.TokenHosts, o.Scan.Rules
+	if err := o.validate(); err != nil {
+		return err
+	}
 	env, closeEnv, err := connect(ctx, o, log, server)
 	if err != nil {
 		return ignoreEnd(ctx, err)
@@ -136,9 +142,20 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 	return ignoreEnd(ctx, runServices(ctx, o, env, out))
 }
 
+// validate says what is wrong with the settings of the services, by flag.
+func (o *Options) validate() error {
+	for _, service := range []interface{ Validate() error }{&o.Git, &o.Render, &o.Apply, &o.Scan, &o.Update, &o.Hooks, &o.Notify} {
+		if err := service.Validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // shareIdentities lets objects of all kinds name service accounts, or of none.
 func (o *Options) shareIdentities(allowed bool) {
 	o.Git.ObjectIdentities, o.Render.ObjectIdentities, o.Scan.ObjectIdentities, o.Update.ObjectIdentities = allowed, allowed, allowed, allowed
+	o.Notify.ObjectIdentities = allowed
 }
 
 func ignoreEnd(ctx context.Context, err error) error {
@@ -182,6 +199,7 @@ func runServices(ctx context.Context, o *Options, env *service.Env, out io.Write
 		"registry-scanner":  func(ctx context.Context, e *service.Env) error { return scanner.Run(ctx, e, o.Scan) },
 		"image-updater":     func(ctx context.Context, e *service.Env) error { return updater.Run(ctx, e, o.Update) },
 		"webhook-receiver":  func(ctx context.Context, e *service.Env) error { return receiver.Run(ctx, e, o.Hooks) },
+		"notifier":          func(ctx context.Context, e *service.Env) error { return notifier.Run(ctx, e, o.Notify) },
 	}
 	probes := &service.Probes{}
 	stopProbes, err := service.Serve(o.MetricsAddr, env.Registry, probes, env.Log)

@@ -22,6 +22,8 @@ type Config struct {
 	DefaultKubeConfigServiceAccount string
 	// ObjectIdentities lets such ConfigMaps name service accounts.
 	ObjectIdentities bool
+	// WatchedClusters is how many other clusters are watched at once, those that the most Kustomizations name.
+	WatchedClusters int
 	// PruneGuard holds prunes that take away much or precious things until they are acknowledged.
 	PruneGuard bool
 	// PruneGuardShare is the share of an inventory, 0 to 1, above which a prune is much; 1 for never.
@@ -30,7 +32,7 @@ type Config struct {
 
 // Default returns the settings for a pod; SealKeyFile must be added.
 func Default() Config {
-	return Config{Concurrency: 16, Requests: 32, PruneGuard: true, PruneGuardShare: 0.3}
+	return Config{Concurrency: 16, Requests: 32, WatchedClusters: 100, PruneGuard: true, PruneGuardShare: 0.3}
 }
 
 // AddFlags defines a flag for each setting.
@@ -41,6 +43,7 @@ func (c *Config) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.DefaultServiceAccount, "default-service-account", c.DefaultServiceAccount, "service account to impersonate where a Kustomization names none")
 	f.StringVar(&c.DefaultKubeConfigServiceAccount, "default-kubeconfig-service-account", c.DefaultKubeConfigServiceAccount, "service account to authenticate at other clusters with, where a ConfigMap of spec.kubeConfig names none")
 	f.BoolVar(&c.ObjectIdentities, "object-level-workload-identity", c.ObjectIdentities, "let ConfigMaps of spec.kubeConfig name service accounts to authenticate with")
+	f.IntVar(&c.WatchedClusters, "watched-clusters", c.WatchedClusters, "other clusters watched at once, those that the most Kustomizations name; in the others drift is found at the interval")
 	f.BoolVar(&c.PruneGuard, "prune-guard", c.PruneGuard, "hold a prune of much, of Namespaces, CRDs or PersistentVolumeClaims, or of everything, until it is acknowledged")
 	f.Float64Var(&c.PruneGuardShare, "prune-guard-share", c.PruneGuardShare, "share of at least 10 objects above which a prune is held, 0 to 1")
 }
@@ -52,6 +55,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Concurrency < 1 || c.Requests < 1 {
 		return fmt.Errorf("--concurrency and --requests: want at least 1")
+	}
+	if c.WatchedClusters < 1 {
+		return fmt.Errorf("--watched-clusters %d: want at least 1", c.WatchedClusters)
 	}
 	if c.DefaultKubeConfigServiceAccount != "" && !c.ObjectIdentities {
 		return fmt.Errorf("--default-kubeconfig-service-account needs --object-level-workload-identity")

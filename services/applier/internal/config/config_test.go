@@ -10,6 +10,7 @@ func TestValidate(t *testing.T) {
 		"":                                     func(*Config) {},
 		"--seal-key-file":                      func(c *Config) { c.SealKeyFile = "" },
 		"--requests":                           func(c *Config) { c.Requests = 0 },
+		"--watched-clusters":                   func(c *Config) { c.WatchedClusters = 0 },
 		"--prune-guard-share":                  func(c *Config) { c.PruneGuardShare = 2 },
 		"--object-level-workload-identity":     func(c *Config) { c.DefaultKubeConfigServiceAccount = "deployer" },
 		"--default-kubeconfig-service-account": func(c *Config) { c.DefaultKubeConfigServiceAccount = "deployer" },

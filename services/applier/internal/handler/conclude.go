@@ -73,6 +73,7 @@ func (a *Applier) waits(ctx context.Context, j *job, v verdict, polled bool, app
 	if err := a.write(ctx, j, ""); err != nil {
 		return stage.Result{}, err
 	}
+	j.awaitsHealth = true
 	if err := a.tellApplied(ctx, j, applied, pruned); err != nil {
 		return stage.Result{}, err
 	}
@@ -108,6 +109,7 @@ func (a *Applier) unhealthy(ctx context.Context, j *job, v verdict, applied, pru
 	if err := a.write(ctx, j, meta.HealthCheckFailedReason); err != nil {
 		return stage.Result{}, err
 	}
+	j.awaitsHealth = true
 	if err := a.tellApplied(ctx, j, applied, pruned); err != nil {
 		return stage.Result{}, err
 	}

@@ -38,6 +38,7 @@ type Applier struct {
 	DefaultAccount       string
 	NoCrossNamespaceRefs bool
 	PruneGuard           PruneGuard
+	WatchedClusters      int // most other clusters watched at once; zero for no limit
 
 	watchers *Watchers
 	// timeout is how long a Kustomization may take to become healthy; nil is its own.
@@ -117,6 +118,8 @@ type job struct {
 	// ignore are the compiled rules of the spec, and exprs its expressions.
 	ignore []apply.IgnoreRule
 	exprs  health.Expressions
+	// awaitsHealth says that the application is not healthy yet, and is asked to be.
+	awaitsHealth bool
 }
 
 // Run brings the cluster to the rendered set of one Kustomization.

@@ -32,6 +32,7 @@ func (a *Applier) tellSuccess(ctx context.Context, j *job, applied, pruned []app
 	fact.Kind = &factsv1.Fact_Applied{Applied: &factsv1.Applied{
 		Revision: j.rendered.SourceRevision, Counts: counts(all), ChangedObjects: objects,
 		ChangedObjectsComplete: len(objects) == len(changed), Duration: durationpb.New(time.Since(j.started)),
+		HealthAwaited: j.awaitsHealth,
 	}}
 	facts := []*factsv1.Fact{fact}
 	if gone := changes(pruned); len(gone) > 0 {

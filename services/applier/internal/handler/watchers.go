@@ -35,7 +35,7 @@ func (a *Applier) newWatchers(log *slog.Logger, check func(context.Context, type
 		w, err := newWatcher(c, options)
 		return w, clusterName(c), err
 	}
-	return &Watchers{own, live.NewPool(live.PoolOptions{Find: a.find, Make: another, Log: log})}, nil
+	return &Watchers{own, live.NewPool(live.PoolOptions{Find: a.find, Make: another, Most: a.WatchedClusters, Log: log})}, nil
 }
 
 // askKinds bounds the question to another cluster how it serves a kind.

@@ -1,9 +1,12 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,27 +34,32 @@ type PoolOptions struct {
 	Find func(context.Context, Place) (Cluster, error)
 	// Make makes the watcher of one cluster, and names the cluster.
 	Make func(*rest.Config) (w *Watcher, cluster string, err error)
+	// Most is how many places are watched at once; zero for no limit.
+	Most int
 	Log  *slog.Logger
 }
 
 // Pool has one watcher for each place that somebody names, for as long as somebody does. Each place is served on its own, so that a
-// cluster that is away holds up no other. It is safe for concurrent use.
+// cluster that is away holds up no other. Beyond the limit those have none that the fewest owners name. It is safe for concurrent use.
 type Pool struct {
 	options PoolOptions
 
 	mu     sync.Mutex
 	places map[Place]*served
 	owners map[types.NamespacedName]Place
-	stale  chan struct{} // a place is not served yet
+	named  int           // places so far
+	stale  chan struct{} // which places are to be served may be others
 }
 
 // served is one place.
 type served struct {
+	number    int // of the places before it
 	interests map[types.NamespacedName]Interest
 	stop      context.CancelFunc
 	stale     chan struct{} // the description may be another
 	watcher   *Watcher      // nil as long as there is none
 	cluster   string        // that it watches
+	rests     bool          // it was told that there is no room for it
 }
 
 // NewPool makes a pool; Run starts it.
@@ -68,8 +76,11 @@ func (p *Pool) Follow(owner types.NamespacedName, at Place, i Interest) {
 	}
 	s := p.places[at]
 	if s == nil {
-		s = &served{interests: map[types.NamespacedName]Interest{}, stale: make(chan struct{}, 1)}
+		s = &served{number: p.named, interests: map[types.NamespacedName]Interest{}, stale: make(chan struct{}, 1)}
 		p.places[at] = s
+		p.named++
+	}
+	if _, known := s.interests[owner]; !known {
 		signal(p.stale)
 	}
 	p.owners[owner], s.interests[owner] = at, i
@@ -94,6 +105,7 @@ func (p *Pool) leave(owner types.NamespacedName) {
 	s := p.places[at]
 	delete(p.owners, owner)
 	delete(s.interests, owner)
+	signal(p.stale)
 	if s.watcher != nil {
 		s.watcher.Forget(owner)
 	}
@@ -136,7 +148,13 @@ func signal(c chan struct{}) {
 func (p *Pool) Len() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.places)
+	n := 0
+	for _, s := range p.places {
+		if s.stop != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // Run serves places until ctx ends.
@@ -153,16 +171,48 @@ func (p *Pool) Run(ctx context.Context) {
 	}
 }
 
-// start begins to serve the places that are not served yet.
+// start begins to serve the places that are to be served and are not yet, and ends serving the others.
 func (p *Pool) start(ctx context.Context, all *sync.WaitGroup) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for at, s := range p.places {
-		if s.stop == nil {
+	for i, at := range p.ranked() {
+		s := p.places[at]
+		switch {
+		case p.options.Most > 0 && i >= p.options.Most:
+			p.rest(at, s)
+		case s.stop == nil:
 			var own context.Context
 			own, s.stop = context.WithCancel(ctx)
+			s.rests = false
 			all.Go(func() { p.serve(own, at, s) })
 		}
+	}
+}
+
+// ranked are all places: first those that the most owners name, among equals those that are served, then those that were named first. So
+// a place takes the turn of another only when it has more owners. The caller holds the lock.
+func (p *Pool) ranked() []Place {
+	idle := func(s *served) int {
+		if s.stop == nil {
+			return 1
+		}
+		return 0
+	}
+	return slices.SortedFunc(maps.Keys(p.places), func(one, other Place) int {
+		a, b := p.places[one], p.places[other]
+		return cmp.Or(cmp.Compare(len(b.interests), len(a.interests)), cmp.Compare(idle(a), idle(b)), cmp.Compare(a.number, b.number))
+	})
+}
+
+// rest ends serving a place until there is room for it. The caller holds the lock.
+func (p *Pool) rest(at Place, s *served) {
+	if s.stop != nil {
+		s.stop()
+		s.stop, s.watcher, s.cluster = nil, nil, ""
+	}
+	if !s.rests {
+		s.rests = true
+		p.options.Log.Warn("another cluster is not watched, as more Kustomizations name others", "kind", at.Kind, "object", at.Namespace+"/"+at.Name, "watched", p.options.Most)
 	}
 }
 
@@ -212,7 +262,7 @@ func (c *connection) end() {
 func (p *Pool) connect(ctx context.Context, at Place, s *served, was connection) (connection, error) {
 	found, err := p.options.Find(ctx, at)
 	if errors.Is(err, ErrNoCluster) {
-		p.use(s, nil, "")
+		p.use(ctx, s, nil, "")
 		was.end()
 		return connection{}, err
 	}
@@ -227,7 +277,7 @@ func (p *Pool) connect(ctx context.Context, at Place, s *served, was connection)
 	if err != nil {
 		return was, err
 	}
-	p.use(s, w, cluster)
+	p.use(ctx, s, w, cluster)
 	was.end()
 	now := connection{digest: found.Digest, ended: make(chan struct{})}
 	ctx, now.stop = context.WithCancel(ctx)
@@ -235,10 +285,13 @@ func (p *Pool) connect(ctx context.Context, at Place, s *served, was connection)
 	return now, nil
 }
 
-// use has a watcher follow what is to be followed in a place.
-func (p *Pool) use(s *served, w *Watcher, cluster string) {
+// use has a watcher follow what is to be followed in a place, as long as that is served.
+func (p *Pool) use(ctx context.Context, s *served, w *Watcher, cluster string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if ctx.Err() != nil {
+		return
+	}
 	s.watcher, s.cluster = w, cluster
 	if w == nil {
 		return

@@ -5,16 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"strings"
-	"time"
 
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/libs/bus"
-	"github.com/sluice-cd/sluice/libs/git"
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
@@ -60,7 +57,7 @@ func NamedArtifacts(cluster *kube.Cluster, b *bus.Conn) func(context.Context) (m
 		if err := cluster.Client.List(ctx, &list); err != nil {
 			return nil, fmt.Errorf("list git repositories: %w", err)
 		}
-		known, err := stage.ListStates[state.Source](ctx, b, state.StageGit)
+		known, err := stage.ListStates[state.Source](ctx, b, state.StageGit, "")
 		if err != nil {
 			return nil, err
 		}
@@ -76,21 +73,5 @@ func NamedArtifacts(cluster *kube.Cluster, b *bus.Conn) func(context.Context) (m
 			}
 		}
 		return named, nil
-	}
-}
-
-// ExpireMirrors removes mirrors that nobody used for a day, until ctx ends.
-func ExpireMirrors(ctx context.Context, mirrors *git.Mirrors, log *slog.Logger) {
-	tick := time.NewTicker(time.Hour)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if err := mirrors.Expire(ctx, 24*time.Hour); err != nil {
-			log.Warn("cannot expire mirrors", "err", err)
-		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
@@ -47,10 +48,22 @@ func (w *Watcher) succeeded(ctx context.Context, run *stage.Run, repo *sourcev1.
 			return err
 		}
 	} else {
+		if err := w.tellRecovery(ctx, run, repo, known); err != nil {
+			return err
+		}
 		w.Events.Normal(repo, known.Artifact.Revision, sourcev1.GitOperationSucceedReason, "fetching works again: "+message)
 	}
 	known.Told, known.Failed = told, ""
 	return run.Keep(known)
+}
+
+// tellRecovery publishes that a failure is over that brought no new artifact.
+func (w *Watcher) tellRecovery(ctx context.Context, run *stage.Run, repo *sourcev1.GitRepository, known state.Source) error {
+	return run.Tell(ctx, &factsv1.Fact{
+		Id:     fmt.Sprintf("%s/recovered/%s/%d", repo.UID, known.Artifact.Digest, time.Now().UnixNano()),
+		Object: reference(repo), Revision: known.Artifact.Revision,
+		Kind: &factsv1.Fact_Recovered{Recovered: &factsv1.Recovered{Message: "fetching works again"}},
+	})
 }
 
 // markVerified says by which keys the artifact's revision is vouched for; nothing where that is not asked for.

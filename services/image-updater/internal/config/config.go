@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/sluice-cd/sluice/libs/imageaccess"
 	"github.com/sluice-cd/sluice/libs/imagecache"
 )
 
@@ -29,6 +30,8 @@ type Config struct {
 
 	// Rate is how many requests each registry host gets from all replicas of all services together; they must all have the same.
 	Rate imagecache.Rate
+	// Images are rules for images that annotated workloads name; registry-scanner has its own for ImageRepositories.
+	Images imageaccess.Rules
 	// TokenHosts are token services that get the credential of any registry that names them.
 	TokenHosts []string
 	// ObjectIdentities lets ImageRepositories name a service account with whose identity a cloud is asked.
@@ -40,7 +43,7 @@ func Default() Config {
 	return Config{
 		Policies: 16, Updates: 4, Quiet: time.Second, MaxWait: 10 * time.Second,
 		DataDir: filepath.Join(os.TempDir(), "sluice-image-updater"), InsecureHosts: []string{"*"},
-		Rate: imagecache.Rate{PerSecond: 20, Burst: 20}, TokenHosts: []string{"sso.redhat.com"},
+		Rate: imagecache.Rate{PerSecond: 20, Burst: 20}, Images: imageaccess.DefaultRules(), TokenHosts: []string{"sso.redhat.com"},
 	}
 }
 
@@ -54,6 +57,7 @@ func (c *Config) AddFlags(f *pflag.FlagSet) {
 	c.AddUpdateFlags(f)
 	f.Float64Var(&c.Rate.PerSecond, "registry-rps", c.Rate.PerSecond, "requests per second that each registry host gets, from all replicas of all services together; 0 for any number")
 	f.IntVar(&c.Rate.Burst, "registry-burst", c.Rate.Burst, "requests that a registry host may get at once after a pause")
+	c.Images.AddFlags(f)
 	f.StringSliceVar(&c.TokenHosts, "registry-token-hosts", c.TokenHosts, "token services that get the login for any registry that names them, beside those on the registry's own domain; * for any part of a name")
 	f.BoolVar(&c.ObjectIdentities, "object-level-workload-identity", c.ObjectIdentities, "let ImageRepositories name a service account with whose identity a cloud is asked for credentials")
 }
@@ -85,5 +89,5 @@ func (c *Config) Validate() error {
 	case c.Rate.Burst < 1:
 		return fmt.Errorf("--registry-burst %d: want at least 1", c.Rate.Burst)
 	}
-	return nil
+	return c.Images.Validate()
 }

@@ -22,6 +22,8 @@ type Workload struct {
 	LockedBy  string // who locked it, as written
 	LockedFor string // why, as written
 	Ignored   bool
+	// Lowers says that somebody lets an image be written that ranks below the present one.
+	Lowers bool
 
 	// What the pods pull with, where the manifest says it.
 	ServiceAccount string
@@ -36,6 +38,9 @@ const (
 	olderPrefix  = "flux.weave.works/"
 	filterPrefix = "filter.fluxcd.io/"
 )
+
+// lowersAnnotation on a workload lets images be written that rank below the present ones.
+const lowersAnnotation = "sluice.dev/allow-downgrade"
 
 // HasAutomation is a cheap look at whether a file can hold a workload that is
 // automated by annotation.
@@ -84,7 +89,7 @@ func (f *File) workload(n *yaml.Node) (*Workload, []*Problem) {
 	notes, problems := f.annotations(n)
 	w.Automated = notes.is("automated")
 	w.Locked, w.LockedBy, w.LockedFor = notes.is("locked"), notes.get("locked_user"), notes.get("locked_msg")
-	w.Ignored = notes.is("ignore")
+	w.Ignored, w.Lowers = notes.is("ignore"), notes[lowersAnnotation] == "true"
 	var more []*Problem
 	switch {
 	case podSpec(n) != nil:

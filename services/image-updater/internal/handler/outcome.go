@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
@@ -22,7 +23,6 @@ const ConditionHeld = "Held"
 
 // succeeded makes the choice known: first to who may act on it, then to people, then by a fact.
 func (j *job) succeeded(ctx context.Context) error {
-	j.known.Failed = ""
 	if err := j.save(ctx); err != nil {
 		return err
 	}
@@ -35,6 +35,12 @@ func (j *job) succeeded(ctx context.Context) error {
 	}
 	if err := j.tell(ctx); err != nil {
 		return err
+	}
+	if j.known.Failed != "" {
+		if err := j.run.Tell(ctx, recoveredFact(j.policy)); err != nil {
+			return err
+		}
+		j.known.Failed = ""
 	}
 	if was := apimeta.FindStatusCondition(before.Status.Conditions, meta.ReadyCondition); was == nil || was.Message != message || was.Status != metav1.ConditionTrue {
 		j.Events.Normal(j.policy, "", meta.SucceededReason, message)
@@ -135,6 +141,9 @@ func (j *job) failed(ctx context.Context, failure error) (stage.Result, error) {
 			j.run.Log.Info("choice of image waits", "reason", told.reason, "why", message)
 		} else {
 			j.run.Log.Warn("cannot choose an image", "reason", told.reason, "err", failure)
+			if err := j.run.Tell(ctx, failedFact(j.policy, told.reason, message)); err != nil {
+				return stage.Result{}, errors.Join(failure, err)
+			}
 			j.Events.Warning(j.policy, "", told.reason, message)
 		}
 		j.known.Failed = line
@@ -149,6 +158,20 @@ func (j *job) failed(ctx context.Context, failure error) (stage.Result, error) {
 		return stage.Result{}, stage.After(told.after, failure)
 	}
 	return stage.Result{}, failure
+}
+
+func failedFact(p *imagev1.ImagePolicy, reason, message string) *factsv1.Fact {
+	return &factsv1.Fact{
+		Id: fmt.Sprintf("%s/image-failed/%s/%d", p.UID, reason, time.Now().UnixNano()), Object: reference(p),
+		Kind: &factsv1.Fact_ImageFailed{ImageFailed: &factsv1.ImageFailed{Reason: reason, Message: message}},
+	}
+}
+
+func recoveredFact(p *imagev1.ImagePolicy) *factsv1.Fact {
+	return &factsv1.Fact{
+		Id: fmt.Sprintf("%s/recovered/%d", p.UID, time.Now().UnixNano()), Object: reference(p),
+		Kind: &factsv1.Fact_Recovered{Recovered: &factsv1.Recovered{Message: "an image can be chosen again"}},
+	}
 }
 
 // kept leaves everything as it is: what is missing now says nothing about the choice.

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -35,19 +36,30 @@ type Change struct {
 	OldValue, NewValue, Setter string
 }
 
-// NewResult puts changes into the shape that templates see.
+// NewResult puts changes into the shape that templates see. What files say, their names too, is one line each.
 func NewResult(changes []edit.Change) Result {
 	r := Result{FileChanges: map[string]ObjectChanges{}}
 	for _, c := range changes {
-		objects := r.FileChanges[c.File]
+		file := oneLine(c.File)
+		objects := r.FileChanges[file]
 		if objects == nil {
 			objects = ObjectChanges{}
-			r.FileChanges[c.File] = objects
+			r.FileChanges[file] = objects
 		}
-		id := ObjectIdentifier{c.Object.APIVersion, c.Object.Kind, c.Object.Name, c.Object.Namespace}
-		objects[id] = append(objects[id], Change{OldValue: c.Value, NewValue: c.New, Setter: setter(c)})
+		id := ObjectIdentifier{oneLine(c.Object.APIVersion), oneLine(c.Object.Kind), oneLine(c.Object.Name), oneLine(c.Object.Namespace)}
+		objects[id] = append(objects[id], Change{OldValue: oneLine(c.Value), NewValue: c.New, Setter: setter(c)})
 	}
 	return r
+}
+
+// oneLine takes away what could begin another line, or trailer, of a message, or move the cursor of who reads it.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) {
+			return ' '
+		}
+		return r
+	}, text)
 }
 
 func setter(c edit.Change) string {

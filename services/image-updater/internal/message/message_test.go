@@ -59,6 +59,20 @@ func TestTemplatesAsFluxHasThem(t *testing.T) {
 	}
 }
 
+// TestWhatFilesSayIsOneLine: no name or value of a file begins a line of its own.
+func TestWhatFilesSayIsOneLine(t *testing.T) {
+	hostile := "x\n\nSigned-off-by: Mallory <m@example.com>\r\u2028\x1b[31m\u202e"
+	place := edit.Place{File: hostile, Value: hostile, Object: edit.Object{APIVersion: hostile, Kind: hostile, Namespace: hostile, Name: hostile}}
+	parsed, err := Parse("{{ .Changed.FileChanges }} {{ .Changed.Objects }} {{ .Changed.Changes }}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := parsed.Execute(t.Context(), Data{Changed: NewResult([]edit.Change{{Place: place, New: "x:2"}})})
+	if err != nil || strings.ContainsAny(got, "\n\r\x1b\u2028\u202e") || strings.Count(got, "Mallory") != 12 {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestRemovedFieldsAreTold(t *testing.T) {
 	for _, text := range []string{"{{ range .Updated.Images }}{{ . }}{{ end }}", "{{ .Changed.ImageResult }}"} {
 		if _, err := render(t, text); !errors.Is(err, ErrRemoved) {
@@ -91,7 +105,7 @@ func TestHostileTemplatesEnd(t *testing.T) {
 		"fail":                `{{ fail "no" }}`,
 		"panic":               `{{ index (list 1) 5 }}`,
 		"mutation":            `{{ $d := dict }}{{ $_ := set $d "a" $d }}{{ $d }}`,
-		"too long":            strings.Repeat("x", maxTemplate+1),
+		"too long":            strings.Repeat("x", 64<<10+1),
 	} {
 		t.Run(name, func(t *testing.T) {
 			started := time.Now()
@@ -109,7 +123,7 @@ func FuzzTemplates(f *testing.F) {
 	f.Add("{{ range .Changed.Changes }}{{ .OldValue | upper }}{{ end }}")
 	f.Add(`{{ $x := list 1 }}{{ range 9 }}{{ $x = list $x $x }}{{ end }}{{ $x }}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		if got, err := render(t, text); err == nil && len(got) > maxOutput {
+		if got, err := render(t, text); err == nil && len(got) > 64<<10 {
 			t.Errorf("%d bytes", len(got))
 		}
 	})

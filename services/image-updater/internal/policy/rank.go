@@ -32,6 +32,12 @@ func (p *Policy) Rank(a, b Tag) (int, bool) {
 	return p.compare(ra, rb), true
 }
 
+// Unknown says whether a tag has no rank only because it is not known when it was built: a tag that another one must not replace unasked.
+func (p *Policy) Unknown(t Tag) bool {
+	_, reason := p.rank(t)
+	return reason == NoBuildTime || reason == Gone
+}
+
 // rank finds what a tag is ranked by, or why it has no rank.
 func (p *Policy) rank(t Tag) (ranked, Reason) {
 	r := ranked{tag: t, text: t.Name}

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/sluice-cd/sluice/libs/githost"
 )
 
 const azureVersion = "7.1"
@@ -17,24 +19,16 @@ type azure struct {
 	web     string
 }
 
-// newAzure understands org/project/_git/name, org/_git/name (whose project has
-// the same name) and v3/org/project/name, as SSH has it.
-func newAzure(t *transport, r repository) (driver, error) {
-	parts := slices.DeleteFunc(slices.Clone(r.path), func(s string) bool { return s == "_git" })
-	if parts[0] == "v3" && len(parts) == 4 {
-		parts = parts[1:]
+func newAzure(t *transport, r githost.Repository) (driver, error) {
+	project, name, err := r.Azure()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if slices.Contains(r.path, "_git") && len(parts) == 2 && !strings.HasSuffix(r.host, ".visualstudio.com") {
-		parts = append(parts, parts[1])
-	}
-	if len(parts) < 2 {
-		return nil, fmt.Errorf("%w: address of the repository must be like org/project/_git/name", ErrInvalid)
-	}
-	a := &azure{transport: t, name: parts[len(parts)-1]}
-	for _, p := range parts[:len(parts)-1] {
+	a := &azure{transport: t, name: name}
+	for _, p := range project {
 		a.project = append(a.project, p)
 	}
-	a.web = t.base.String() + path(a.project...) + path("_git", a.name, "pullrequest")
+	a.web = t.base.String() + githost.Path(a.project...) + githost.Path("_git", a.name, "pullrequest")
 	return a, nil
 }
 
@@ -62,7 +56,7 @@ func (a *azure) request(p azurePull) Request {
 
 func (a *azure) path(rest ...any) string {
 	segments := append(slices.Clone(a.project), "_apis", "git", "repositories", a.name, "pullrequests")
-	return path(append(segments, rest...)...)
+	return githost.Path(append(segments, rest...)...)
 }
 
 func (a *azure) query() url.Values { return url.Values{"api-version": {azureVersion}} }
@@ -93,19 +87,6 @@ func (a *azure) get(ctx context.Context, id int64) (Request, error) {
 
 func (a *azure) create(ctx context.Context, d Draft) (Request, error) {
 	in := map[string]any{"sourceRefName": "refs/heads/" + d.Head, "targetRefName": "refs/heads/" + d.Base, "title": d.Title, "description": d.Body}
-	var labels, people []map[string]string
-	for _, l := range d.Labels {
-		labels = append(labels, map[string]string{"name": l})
-	}
-	for _, r := range d.Reviewers {
-		people = append(people, map[string]string{"id": r})
-	}
-	if len(labels) > 0 {
-		in["labels"] = labels
-	}
-	if len(people) > 0 {
-		in["reviewers"] = people
-	}
 	var p azurePull
 	if err := a.call(ctx, "POST", a.path(), a.query(), in, &p); err != nil {
 		return Request{}, err
@@ -114,22 +95,20 @@ func (a *azure) create(ctx context.Context, d Draft) (Request, error) {
 }
 
 func (a *azure) update(ctx context.Context, r Request, d Draft) error {
-	if err := a.patch(ctx, r, map[string]any{"title": d.Title, "description": d.Body}); err != nil {
-		return err
-	}
-	for _, l := range d.Labels {
+	return a.patch(ctx, r, map[string]any{"title": d.Title, "description": d.Body})
+}
+
+func (a *azure) label(ctx context.Context, r Request, labels []string) error {
+	for _, l := range labels {
 		if err := a.call(ctx, "POST", a.path(r.ID, "labels"), a.query(), map[string]any{"name": l}, nil); err != nil {
 			return fmt.Errorf("set label %q: %w", l, err)
 		}
 	}
-	return a.review(ctx, r, d)
+	return nil
 }
 
-// review asks reviewers that were not asked: asking again would take back a vote.
-func (a *azure) review(ctx context.Context, r Request, d Draft) error {
-	if len(d.Reviewers) == 0 {
-		return nil
-	}
+// ask leaves out those who were asked: asking again would take back a vote.
+func (a *azure) ask(ctx context.Context, r Request, names []string) error {
 	var have struct {
 		Value []struct {
 			ID string `json:"id"`
@@ -142,7 +121,7 @@ func (a *azure) review(ctx context.Context, r Request, d Draft) error {
 	for _, h := range have.Value {
 		asked[strings.ToLower(h.ID)] = true
 	}
-	for _, id := range d.Reviewers {
+	for _, id := range names {
 		if asked[strings.ToLower(id)] {
 			continue
 		}

@@ -1,18 +1,21 @@
 package pullrequest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/sluice-cd/sluice/libs/githost"
 )
 
 type bitbucket struct {
 	*transport
-	repo repository
+	repo githost.Repository
 }
 
-func newBitbucket(t *transport, r repository) (driver, error) { return &bitbucket{t, r}, nil }
+func newBitbucket(t *transport, r githost.Repository) (driver, error) { return &bitbucket{t, r}, nil }
 
 type bitbucketUser struct {
 	UUID      string `json:"uuid,omitempty"`
@@ -20,9 +23,12 @@ type bitbucketUser struct {
 }
 
 type bitbucketPull struct {
-	ID          int64           `json:"id"`
-	Title       string          `json:"title"`
-	Description string          `json:"description"`
+	ID          int64  `json:"id"`
+	Title       string `json:"title"`
+	Description string `json:"description"`
+	Summary     struct {
+		Raw string `json:"raw"`
+	} `json:"summary"`
 	State       string          `json:"state"`
 	Reviewers   []bitbucketUser `json:"reviewers"`
 	Source      bitbucketEnd    `json:"source"`
@@ -43,14 +49,17 @@ type bitbucketEnd struct {
 	} `json:"commit"`
 }
 
+// text is the description. The published schema has it as summary alone; the host says both.
+func (p bitbucketPull) text() string { return cmp.Or(p.Description, p.Summary.Raw) }
+
 func (p bitbucketPull) request() Request {
 	states := map[string]State{"OPEN": Open, "MERGED": Merged, "DECLINED": Closed, "SUPERSEDED": Closed}
-	return Request{ID: p.ID, URL: p.Links.HTML.Href, Title: p.Title, Body: p.Description, Head: p.Source.Branch.Name,
-		Base: p.Destination.Branch.Name, Commit: p.Source.Commit.Hash, State: states[p.State], Group: groupOf(p.Description)}
+	return Request{ID: p.ID, URL: p.Links.HTML.Href, Title: p.Title, Body: p.text(), Head: p.Source.Branch.Name,
+		Base: p.Destination.Branch.Name, Commit: p.Source.Commit.Hash, State: states[p.State], Group: groupOf(p.text())}
 }
 
 func (b *bitbucket) path(rest ...any) string {
-	return path(append([]any{"repositories", b.repo.owner(), b.repo.name(), "pullrequests"}, rest...)...)
+	return githost.Path(append([]any{"repositories", b.repo.Owner(), b.repo.Name(), "pullrequests"}, rest...)...)
 }
 
 func (b *bitbucket) list(ctx context.Context, head string) ([]Request, error) {
@@ -59,14 +68,26 @@ func (b *bitbucket) list(ctx context.Context, head string) ([]Request, error) {
 		query["state"] = []string{"OPEN", "MERGED", "DECLINED", "SUPERSEDED"}
 		query.Set("q", `source.branch.name = "`+head+`"`)
 	}
-	return pages(func(page int) ([]Request, error) {
-		query.Set("page", fmt.Sprint(page))
+	var all []Request
+	for range maxPages {
 		var found struct {
 			Values []bitbucketPull `json:"values"`
+			Next   string          `json:"next"`
 		}
-		err := b.call(ctx, "GET", b.path(), query, nil, &found)
-		return convert(found.Values, bitbucketPull.request), err
-	})
+		if err := b.call(ctx, "GET", b.path(), query, nil, &found); err != nil {
+			return nil, err
+		}
+		all = append(all, convert(found.Values, bitbucketPull.request)...)
+		if found.Next == "" {
+			return all, nil
+		}
+		next, err := url.Parse(found.Next) // of which nothing but the query is believed
+		if err != nil {
+			return nil, fmt.Errorf("%w: address of the next page cannot be understood", ErrUnavailable)
+		}
+		query = next.Query()
+	}
+	return all, fmt.Errorf("%w: %w", ErrRefused, errPages)
 }
 
 func (b *bitbucket) read(ctx context.Context, id int64) (bitbucketPull, error) {
@@ -83,9 +104,6 @@ func (b *bitbucket) get(ctx context.Context, id int64) (Request, error) {
 func (b *bitbucket) create(ctx context.Context, d Draft) (Request, error) {
 	branch := func(name string) map[string]any { return map[string]any{"branch": map[string]any{"name": name}} }
 	in := map[string]any{"title": d.Title, "description": d.Body, "source": branch(d.Head), "destination": branch(d.Base)}
-	if users := bitbucketUsers(nil, d.Reviewers); len(users) > 0 {
-		in["reviewers"] = users
-	}
 	var p bitbucketPull
 	if err := b.call(ctx, "POST", b.path(), nil, in, &p); err != nil {
 		return Request{}, err
@@ -98,8 +116,21 @@ func (b *bitbucket) update(ctx context.Context, r Request, d Draft) error {
 	if err != nil {
 		return err
 	}
-	in := map[string]any{"title": d.Title, "description": d.Body, "reviewers": bitbucketUsers(p.Reviewers, d.Reviewers)}
+	in := map[string]any{"title": d.Title, "description": d.Body, "reviewers": bitbucketUsers(p.Reviewers, nil)}
 	return b.call(ctx, "PUT", b.path(r.ID), nil, in, nil)
+}
+
+func (b *bitbucket) ask(ctx context.Context, r Request, names []string) error {
+	p, err := b.read(ctx, r.ID)
+	if err == nil {
+		in := map[string]any{"title": p.Title, "description": p.text(), "reviewers": bitbucketUsers(p.Reviewers, names)}
+		err = b.call(ctx, "PUT", b.path(r.ID), nil, in, nil)
+	}
+	return err
+}
+
+func (b *bitbucket) label(_ context.Context, _ Request, labels []string) error {
+	return fmt.Errorf("%w: Bitbucket Cloud has none", ErrUnsupported)
 }
 
 // bitbucketUsers adds names to users; a name in braces is a uuid, else an account id.

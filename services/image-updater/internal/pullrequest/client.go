@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/sluice-cd/sluice/libs/githost"
 	"github.com/sluice-cd/sluice/libs/plain"
 )
 
@@ -32,9 +33,9 @@ type Client struct{ driver driver }
 
 // New checks the settings; it does not call the host.
 func New(c Config) (*Client, error) {
-	repo, err := parseRepository(c)
+	repo, err := githost.Parse(c.Kind, c.Repository)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if c.Token == "" || strings.ContainsAny(c.Token+c.Username, "\r\n") {
 		return nil, fmt.Errorf("%w: token of the git host is missing or has line ends", ErrInvalid)
@@ -43,7 +44,7 @@ func New(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	drivers := map[Kind]func(*transport, repository) (driver, error){
+	drivers := map[Kind]func(*transport, githost.Repository) (driver, error){
 		GitHub: newGitHub, GitLab: newGitLab, Gitea: newGitea, Bitbucket: newBitbucket, BitbucketServer: newDataCenter, Azure: newAzure,
 	}
 	d, err := drivers[c.Kind](t, repo)
@@ -96,8 +97,7 @@ func (c *Client) Get(ctx context.Context, id int64) (Request, error) {
 	return r, nil
 }
 
-// Create opens a request. Where only labels or reviewers could not be set, it
-// gives the request together with the error.
+// Create opens a request.
 func (c *Client) Create(ctx context.Context, d Draft) (Request, error) {
 	d, err := c.finish(d)
 	if err != nil {
@@ -110,7 +110,36 @@ func (c *Client) Create(ctx context.Context, d Draft) (Request, error) {
 	return r, nil
 }
 
-// Update gives an open request the draft's title, body, labels and reviewers.
+// Label adds labels to an open request.
+func (c *Client) Label(ctx context.Context, id int64, labels []string) error {
+	return c.add(ctx, id, labels, "set labels of pull request %d: %w", c.driver.label)
+}
+
+// Ask adds reviewers to an open request. Some hosts ask those again who were asked before.
+func (c *Client) Ask(ctx context.Context, id int64, reviewers []string) error {
+	return c.add(ctx, id, reviewers, "ask for a review of pull request %d: %w", c.driver.ask)
+}
+
+func (c *Client) add(ctx context.Context, id int64, names []string, what string, do func(context.Context, Request, []string) error) error {
+	if len(names) == 0 {
+		return nil
+	}
+	if err := checkNames(names); err != nil {
+		return err
+	}
+	return c.act(ctx, id, what, func(ctx context.Context, r Request) error { return do(ctx, r, names) })
+}
+
+func checkNames(names []string) error {
+	for _, name := range names {
+		if name == "" || len(name) > 100 || plain.Line(name, 100) != name || strings.Contains(name, ",") {
+			return fmt.Errorf("%w: %q cannot be a label or reviewer", ErrInvalid, plain.Line(name, 100))
+		}
+	}
+	return nil
+}
+
+// Update gives an open request the draft's title and body.
 func (c *Client) Update(ctx context.Context, id int64, d Draft) (Request, error) {
 	d, err := c.finish(d)
 	if err != nil {
@@ -177,11 +206,6 @@ func (c *Client) finish(d Draft) (Draft, error) {
 	}
 	if d.Title = plain.Line(d.Title, maxTitle); d.Title == "" {
 		return d, fmt.Errorf("%w: empty title", ErrInvalid)
-	}
-	for _, name := range append(append([]string{}, d.Labels...), d.Reviewers...) {
-		if name == "" || len(name) > 100 || plain.Line(name, 100) != name || strings.Contains(name, ",") {
-			return d, fmt.Errorf("%w: %q cannot be a label or reviewer", ErrInvalid, plain.Line(name, 100))
-		}
 	}
 	d.Body = body(d, c.driver.maxBody())
 	return d, nil

@@ -29,7 +29,7 @@ func TestLife(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			host, config := start(t, kind)
 			c, ctx := client(t, config), t.Context()
-			draft := Draft{Head: "sluice/web", Base: "main", Group: "ns/auto web", Title: "Update web\nto v2", Body: strings.Repeat("- a: b\n", 200) + "/merge\n", Labels: []string{"images"}, Reviewers: []string{"ann"}}
+			draft := Draft{Head: "sluice/web", Base: "main", Group: "ns/auto web", Title: "Update web\nto v2", Body: strings.Repeat("- a: b\n", 200) + "/merge\n"}
 			made, err := c.Create(ctx, draft)
 			if err != nil {
 				t.Fatal(err)
@@ -38,8 +38,15 @@ func TestLife(t *testing.T) {
 				t.Errorf("%+v", made)
 			}
 			there := host.pulls[0]
-			if there.title != "Update web to v2" || strings.Contains(there.body, "\n/merge") || !slices.Equal(there.reviewers, draft.Reviewers) || k.labels && !slices.Equal(there.labels, draft.Labels) {
+			if there.title != "Update web to v2" || strings.Contains(there.body, "\n/merge") {
 				t.Errorf("%+v", there)
+			}
+			labels, reviewers := []string{"images"}, []string{"ann"}
+			if err := c.Label(ctx, 1, labels); k.labels != (err == nil) || !k.labels && !errors.Is(err, ErrUnsupported) {
+				t.Errorf("labels: %v", err)
+			}
+			if err := c.Ask(ctx, 1, reviewers); err != nil || !slices.Equal(there.reviewers, reviewers) || k.labels && !slices.Equal(there.labels, labels) {
+				t.Errorf("%+v %v", there, err)
 			}
 			if _, err := c.Create(ctx, draft); !errors.Is(err, ErrExists) {
 				t.Errorf("second request: %v", err)
@@ -61,7 +68,7 @@ func TestLife(t *testing.T) {
 				t.Errorf("another group: %+v %v", found, err)
 			}
 			draft.Title = "Update web to v3"
-			if got, err := c.Update(ctx, 1, draft); err != nil || got.Title != draft.Title || !slices.Equal(there.reviewers[:1], draft.Reviewers) {
+			if got, err := c.Update(ctx, 1, draft); err != nil || got.Title != draft.Title || !slices.Equal(there.reviewers, reviewers) {
 				t.Errorf("update: %+v %v", got, err)
 			}
 			err = c.AutoMerge(ctx, 1)
@@ -159,7 +166,7 @@ func TestRateLimits(t *testing.T) {
 		{"503 with seconds", 503, map[string]string{"Retry-After": "5"}, 5 * time.Second},
 		{"says nothing", 429, nil, time.Minute},
 		{"says nonsense", 429, map[string]string{"Retry-After": "99999999999999999999"}, time.Minute},
-		{"says years", 429, map[string]string{"RateLimit-Reset": "99999999999"}, time.Minute},
+		{"says years", 429, map[string]string{"RateLimit-Reset": "99999999999"}, time.Hour},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -225,13 +232,24 @@ func TestInvalidDrafts(t *testing.T) {
 	c := answering(t, GitHub, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("the host was called: %s", r.URL) })
 	good := Draft{Head: "a", Base: "b", Title: "t"}
 	for name, change := range map[string]func(*Draft){
-		"same branch": func(d *Draft) { d.Base = "a" }, "no title": func(d *Draft) { d.Title = " \n" }, "label": func(d *Draft) { d.Labels = []string{"a,b"} },
-		"reviewer": func(d *Draft) { d.Reviewers = []string{"a\nb"} }, "branch": func(d *Draft) { d.Head = "a b" },
+		"same branch": func(d *Draft) { d.Base = "a" }, "no title": func(d *Draft) { d.Title = " \n" }, "branch": func(d *Draft) { d.Head = "a b" },
 	} {
 		d := good
 		change(&d)
 		if _, err := c.Create(t.Context(), d); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestInvalidNames(t *testing.T) {
+	c := answering(t, GitHub, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("the host was called: %s", r.URL) })
+	for _, name := range []string{"", "a,b", "a\nb", "\u202ea", strings.Repeat("a", 101)} {
+		if err := c.Label(t.Context(), 1, []string{name}); !errors.Is(err, ErrInvalid) {
+			t.Errorf("label %q: %v", name, err)
+		}
+		if err := c.Ask(t.Context(), 1, []string{"ann", name}); !errors.Is(err, ErrInvalid) {
+			t.Errorf("reviewer %q: %v", name, err)
 		}
 	}
 }

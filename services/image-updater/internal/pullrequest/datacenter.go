@@ -2,9 +2,12 @@ package pullrequest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/sluice-cd/sluice/libs/githost"
 )
 
 // dataCenter is Bitbucket Data Center.
@@ -15,8 +18,8 @@ type dataCenter struct {
 
 // newDataCenter takes the project and the repository from an address as the
 // server gives them: scm/project/name, or project/name by SSH.
-func newDataCenter(t *transport, r repository) (driver, error) {
-	return &dataCenter{t, r.path[len(r.path)-2], r.name()}, nil
+func newDataCenter(t *transport, r githost.Repository) (driver, error) {
+	return &dataCenter{t, r.Path[len(r.Path)-2], r.Name()}, nil
 }
 
 type dataCenterPull struct {
@@ -58,7 +61,7 @@ func (p dataCenterPull) request() Request {
 }
 
 func (b *dataCenter) path(rest ...any) string {
-	return "/rest/api/latest" + path(append([]any{"projects", b.project, "repos", b.name, "pull-requests"}, rest...)...)
+	return "/rest/api/latest" + githost.Path(append([]any{"projects", b.project, "repos", b.name, "pull-requests"}, rest...)...)
 }
 
 func (b *dataCenter) list(ctx context.Context, head string) ([]Request, error) {
@@ -102,7 +105,7 @@ func (b *dataCenter) create(ctx context.Context, d Draft) (Request, error) {
 	ref := func(branch string) map[string]any {
 		return map[string]any{"id": "refs/heads/" + branch, "repository": map[string]any{"slug": b.name, "project": map[string]any{"key": b.project}}}
 	}
-	in := map[string]any{"title": d.Title, "description": d.Body, "fromRef": ref(d.Head), "toRef": ref(d.Base), "reviewers": dataCenterUsers(nil, d.Reviewers)}
+	in := map[string]any{"title": d.Title, "description": d.Body, "fromRef": ref(d.Head), "toRef": ref(d.Base)}
 	var p dataCenterPull
 	if err := b.call(ctx, "POST", b.path(), nil, in, &p); err != nil {
 		return Request{}, err
@@ -115,8 +118,21 @@ func (b *dataCenter) update(ctx context.Context, r Request, d Draft) error {
 	if err != nil {
 		return err
 	}
-	in := map[string]any{"version": p.Version, "title": d.Title, "description": d.Body, "reviewers": dataCenterUsers(p.Reviewers, d.Reviewers)}
+	in := map[string]any{"version": p.Version, "title": d.Title, "description": d.Body, "reviewers": dataCenterUsers(p.Reviewers, nil)}
 	return b.call(ctx, "PUT", b.path(r.ID), nil, in, nil)
+}
+
+func (b *dataCenter) ask(ctx context.Context, r Request, names []string) error {
+	p, err := b.read(ctx, r.ID)
+	if err == nil {
+		in := map[string]any{"version": p.Version, "title": p.Title, "description": p.Description, "reviewers": dataCenterUsers(p.Reviewers, names)}
+		err = b.call(ctx, "PUT", b.path(r.ID), nil, in, nil)
+	}
+	return err
+}
+
+func (b *dataCenter) label(_ context.Context, _ Request, labels []string) error {
+	return fmt.Errorf("%w: Bitbucket has none", ErrUnsupported)
 }
 
 func dataCenterUsers(have []dataCenterReviewer, names []string) []dataCenterReviewer {
@@ -138,7 +154,11 @@ func dataCenterUsers(have []dataCenterReviewer, names []string) []dataCenterRevi
 // autoMerge needs a server of 8.15 or newer; older ones merge at once, if their
 // checks allow it.
 func (b *dataCenter) autoMerge(ctx context.Context, r Request) error {
-	return b.call(ctx, "POST", b.path(r.ID, "merge"), b.version(r), map[string]any{"autoMerge": true, "version": r.version}, nil)
+	err := b.call(ctx, "POST", b.path(r.ID, "merge"), b.version(r), map[string]any{"autoMerge": true, "version": r.version}, nil)
+	if errors.Is(err, errForbidden) { // who may not merge gets 401
+		return fmt.Errorf("%w: auto-merge is not enabled for the repository", ErrUnsupported)
+	}
+	return err
 }
 
 func (b *dataCenter) close(ctx context.Context, r Request) error {

@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/sluice-cd/sluice/libs/githost"
 	"github.com/sluice-cd/sluice/libs/plain"
 )
 
@@ -32,6 +32,9 @@ var (
 	ErrUnavailable = errors.New("git host unavailable")
 )
 
+// errForbidden is an answer of 403.
+var errForbidden = fmt.Errorf("%w: forbidden", ErrUnauthorized)
+
 // RateLimitError says that the host wants to be left alone for a while.
 type RateLimitError struct {
 	Until time.Time // when to come back; a minute from now when the host does not say
@@ -42,19 +45,16 @@ func (e *RateLimitError) Error() string {
 	return fmt.Sprintf("git host limits requests until %s", e.Until.UTC().Format(time.RFC3339))
 }
 
-// Longest and usual times to stay away.
-const (
-	longestLimit = time.Hour
-	usualLimit   = time.Minute
-)
-
 // failure turns an answer that is no success into an error.
 func failure(answer *http.Response, body []byte, now time.Time) error {
 	message := plain.Line(string(body), 300)
+	if until, limited := githost.Limit(answer, message, now); limited {
+		return &RateLimitError{Until: until}
+	}
 	switch code := answer.StatusCode; {
-	case limited(answer, message):
-		return &RateLimitError{Until: limitEnd(answer.Header, now)}
-	case code == http.StatusUnauthorized, code == http.StatusForbidden:
+	case code == http.StatusForbidden:
+		return fmt.Errorf("%w: %s: %s", errForbidden, answer.Status, message)
+	case code == http.StatusUnauthorized:
 		return fmt.Errorf("%w: %s: %s", ErrUnauthorized, answer.Status, message)
 	case code == http.StatusNotFound, code == http.StatusGone:
 		return fmt.Errorf("%w: %s", ErrNotFound, answer.Status)
@@ -66,47 +66,6 @@ func failure(answer *http.Response, body []byte, now time.Time) error {
 		return fmt.Errorf("%w: %s", ErrUnavailable, answer.Status)
 	}
 	return fmt.Errorf("%w: %s: %s", ErrRefused, answer.Status, message)
-}
-
-// limited tells rate limits from lacking rights, for which GitHub uses 403 too.
-func limited(answer *http.Response, message string) bool {
-	h := answer.Header
-	switch answer.StatusCode {
-	case http.StatusTooManyRequests:
-		return true
-	case http.StatusForbidden:
-		return h.Get("Retry-After") != "" || h.Get("X-RateLimit-Remaining") == "0" || strings.Contains(strings.ToLower(message), "secondary rate limit")
-	case http.StatusServiceUnavailable:
-		return h.Get("Retry-After") != ""
-	}
-	return false
-}
-
-func limitEnd(h http.Header, now time.Time) time.Time {
-	end := now.Add(usualLimit)
-	if s, err := strconv.ParseInt(h.Get("Retry-After"), 10, 64); err == nil && s >= 0 && s < int64(longestLimit/time.Second) {
-		end = now.Add(time.Duration(s) * time.Second)
-	} else if at, err := http.ParseTime(h.Get("Retry-After")); err == nil {
-		end = at
-	} else if s, err := strconv.ParseInt(first(h, "X-RateLimit-Reset", "RateLimit-Reset"), 10, 64); err == nil {
-		end = time.Unix(s, 0)
-		if s < now.Unix()/2 { // some say seconds from now
-			end = now.Add(time.Duration(min(max(s, 0), int64(longestLimit/time.Second))) * time.Second)
-		}
-	}
-	if end.Before(now) || end.After(now.Add(longestLimit)) {
-		return now.Add(usualLimit)
-	}
-	return end
-}
-
-func first(h http.Header, names ...string) string {
-	for _, n := range names {
-		if v := h.Get(n); v != "" {
-			return v
-		}
-	}
-	return ""
 }
 
 func saysExists(code int, message string) bool {

@@ -11,10 +11,11 @@ import (
 )
 
 // fake is a git host with one repository. It keeps pull requests the way all
-// hosts do; each kind has its own paths, words and required fields, taken from
-// the host's published description of its API.
+// hosts do; each kind has its own paths, words and required fields. Calls are held
+// against what the hosts publish, see operation.
 type fake struct {
 	t     *testing.T
+	kind  Kind
 	mux   *http.ServeMux
 	pulls []*fakePull
 	auth  func(*http.Request) bool
@@ -37,6 +38,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != "GET" && r.ContentLength > 0 && r.Header.Get("Content-Type") != "application/json" {
 		f.t.Errorf("%s %s has content type %q", r.Method, r.URL, r.Header.Get("Content-Type"))
 	}
+	f.keepsTo(r)
 	f.mux.ServeHTTP(w, r)
 }
 
@@ -251,6 +253,9 @@ func gitlabFake(f *fake) {
 	}
 	handle("GET", "", func(r *http.Request, _ object) (int, any) {
 		q := r.URL.Query()
+		if q.Get("scope") != "all" {
+			f.t.Error("requests of others are left out")
+		}
 		return 200, encode(f.matching(q.Get("source_branch"), q.Get("state") == "opened", page(r)), one)
 	})
 	handle("GET", "/{id}", func(r *http.Request, _ object) (int, any) { return 200, one(f.find(r)) })
@@ -262,7 +267,6 @@ func gitlabFake(f *fake) {
 		case "difference":
 			return 400, object{"message": "There are no changes"}
 		}
-		p.labels = strings.Split(fmt.Sprint(in["labels"]), ",")
 		return 201, one(p)
 	})
 	handle("PUT", "/{id}", func(r *http.Request, in object) (int, any) {
@@ -270,6 +274,8 @@ func gitlabFake(f *fake) {
 		switch {
 		case in["state_event"] == "close":
 			p.state = Closed
+		case in["add_labels"] != nil:
+			p.labels = append(p.labels, strings.Split(f.need(in, "add_labels"), ",")...)
 		case in["reviewer_ids"] != nil:
 			if !slices.Equal(strs(in["reviewer_ids"]), []string{"42"}) {
 				f.t.Error(in)
@@ -323,7 +329,13 @@ func bitbucketFake(f *fake) {
 	f.handle("GET "+root, func(r *http.Request, _ object) (int, any) {
 		q := r.URL.Query()
 		head := strings.TrimSuffix(strings.TrimPrefix(q.Get("q"), `source.branch.name = "`), `"`)
-		return 200, object{"values": encode(f.matching(head, slices.Equal(q["state"], []string{"OPEN"}), page(r)), one)}
+		skip := max(page(r), 0)
+		answer := object{"values": encode(f.matching(head, slices.Equal(q["state"], []string{"OPEN"}), skip), one)}
+		if len(f.matching(head, slices.Equal(q["state"], []string{"OPEN"}), skip+perPage)) > 0 {
+			q.Set("page", fmt.Sprint(skip/perPage+2))
+			answer["next"] = "https://elsewhere.example.com/x?" + q.Encode()
+		}
+		return 200, answer
 	})
 	f.handle("GET "+root+"/{id}", func(r *http.Request, _ object) (int, any) { return 200, one(f.find(r)) })
 	f.handle("POST "+root, func(_ *http.Request, in object) (int, any) {
@@ -334,7 +346,6 @@ func bitbucketFake(f *fake) {
 		case "difference":
 			return 400, object{"type": "error", "error": object{"message": "There are no changes to be pulled"}}
 		}
-		people(p, in)
 		return 201, one(p)
 	})
 	f.handle("PUT "+root+"/{id}", func(r *http.Request, in object) (int, any) {
@@ -396,7 +407,6 @@ func dataCenterFake(f *fake) {
 		case "difference":
 			return 409, object{"errors": []object{{"exceptionName": "com.atlassian.bitbucket.pull.EmptyPullRequestException"}}}
 		}
-		people(p, in)
 		return 201, one(p)
 	})
 	f.handle("PUT "+root+"/{id}", func(r *http.Request, in object) (int, any) {
@@ -459,14 +469,6 @@ func azureFake(f *fake) {
 		case "difference":
 			return 400, object{"message": "There are no changes between the branches: no commits between them"}
 		}
-		labels, _ := in["labels"].([]any)
-		for _, l := range labels {
-			p.labels = append(p.labels, f.need(l.(object), "name"))
-		}
-		people, _ := in["reviewers"].([]any)
-		for _, l := range people {
-			p.reviewers = append(p.reviewers, f.need(l.(object), "id"))
-		}
 		return 201, full(p)
 	})
 	f.handle("PATCH "+root+"/{id}", func(r *http.Request, in object) (int, any) {
@@ -481,9 +483,25 @@ func azureFake(f *fake) {
 		}
 		return 200, full(p)
 	})
-	f.handle("POST "+root+"/{id}/labels", func(_ *http.Request, in object) (int, any) { f.need(in, "name"); return 200, object{} })
+	f.handle("POST "+root+"/{id}/labels", func(r *http.Request, in object) (int, any) {
+		p := f.find(r)
+		p.labels = append(p.labels, f.need(in, "name"))
+		return 200, object{}
+	})
 	f.handle("GET "+root+"/{id}/reviewers", func(r *http.Request, _ object) (int, any) {
-		return 200, object{"value": encode(f.pulls[:1], func(p *fakePull) object { return object{"id": strings.ToUpper(p.reviewers[0])} })}
+		list := []object{}
+		for _, id := range f.find(r).reviewers {
+			list = append(list, object{"id": strings.ToUpper(id)})
+		}
+		return 200, object{"value": list}
+	})
+	f.handle("PUT "+root+"/{id}/reviewers/{reviewer}", func(r *http.Request, in object) (int, any) {
+		p := f.find(r)
+		if in["vote"] != 0.0 {
+			f.t.Error(in)
+		}
+		p.reviewers = append(p.reviewers, r.PathValue("reviewer"))
+		return 200, object{}
 	})
 	f.handle("POST "+root+"/{id}/threads", func(r *http.Request, in object) (int, any) {
 		p := f.find(r)
@@ -512,7 +530,7 @@ var kinds = map[Kind]struct {
 func start(t *testing.T, kind Kind) (*fake, Config) {
 	t.Helper()
 	k := kinds[kind]
-	f := &fake{t: t, mux: http.NewServeMux()}
+	f := &fake{t: t, kind: kind, mux: http.NewServeMux()}
 	k.start(f)
 	server := httptest.NewServer(f)
 	t.Cleanup(server.Close)

@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"strings"
+
+	"github.com/sluice-cd/sluice/libs/githost"
 )
 
 // gitea has GitHub's shapes in most places.
 type gitea struct{ github }
 
-func newGitea(t *transport, r repository) (driver, error) { return &gitea{github{t, r}}, nil }
+func newGitea(t *transport, r githost.Repository) (driver, error) { return &gitea{github{t, r}}, nil }
 
 // list filters by itself: the API cannot. Of closed requests it sees the newest
 // few hundred.
@@ -43,32 +46,15 @@ func (g *gitea) create(ctx context.Context, d Draft) (Request, error) {
 	if err := g.call(ctx, "POST", g.path("pulls"), nil, in, &p); err != nil {
 		return Request{}, err
 	}
-	return p.request(), g.decorate(ctx, p.Number, d)
+	return p.request(), nil
 }
 
-func (g *gitea) update(ctx context.Context, r Request, d Draft) error {
-	if err := g.call(ctx, "PATCH", g.path("pulls", r.ID), nil, map[string]any{"title": d.Title, "body": d.Body}, nil); err != nil {
+func (g *gitea) label(ctx context.Context, r Request, names []string) error {
+	ids, err := g.labels(ctx, names)
+	if err != nil {
 		return err
 	}
-	return g.decorate(ctx, r.ID, d)
-}
-
-func (g *gitea) decorate(ctx context.Context, id int64, d Draft) error {
-	if len(d.Labels) > 0 {
-		ids, err := g.labels(ctx, d.Labels)
-		if err != nil {
-			return err
-		}
-		if err := g.call(ctx, "POST", g.path("issues", id, "labels"), nil, map[string]any{"labels": ids}, nil); err != nil {
-			return fmt.Errorf("set labels: %w", err)
-		}
-	}
-	if len(d.Reviewers) > 0 {
-		if err := g.call(ctx, "POST", g.path("pulls", id, "requested_reviewers"), nil, reviewers(d), nil); err != nil {
-			return fmt.Errorf("ask reviewers: %w", err)
-		}
-	}
-	return nil
+	return g.call(ctx, "POST", g.path("issues", r.ID, "labels"), nil, map[string]any{"labels": ids}, nil)
 }
 
 // labels are the ids of labels that the repository has.
@@ -103,5 +89,9 @@ func (g *gitea) labels(ctx context.Context, names []string) ([]int64, error) {
 
 func (g *gitea) autoMerge(ctx context.Context, r Request) error {
 	in := map[string]any{"Do": "merge", "merge_when_checks_succeed": true, "head_commit_id": r.Commit}
-	return g.call(ctx, "POST", g.path("pulls", r.ID, "merge"), nil, in, nil)
+	err := g.call(ctx, "POST", g.path("pulls", r.ID, "merge"), nil, in, nil)
+	if err != nil && strings.Contains(err.Error(), "already scheduled") {
+		return nil
+	}
+	return err
 }

@@ -7,15 +7,16 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/sluice-cd/sluice/libs/githost"
 	"github.com/sluice-cd/sluice/libs/plain"
 )
 
 type github struct {
 	*transport
-	repo repository
+	repo githost.Repository
 }
 
-func newGitHub(t *transport, r repository) (driver, error) { return &github{t, r}, nil }
+func newGitHub(t *transport, r githost.Repository) (driver, error) { return &github{t, r}, nil }
 
 type githubPull struct {
 	Number   int64   `json:"number"`
@@ -51,14 +52,14 @@ func (p githubPull) request() Request {
 }
 
 func (g *github) path(rest ...any) string {
-	return path(append([]any{"repos", g.repo.owner(), g.repo.name()}, rest...)...)
+	return githost.Path(append([]any{"repos", g.repo.Owner(), g.repo.Name()}, rest...)...)
 }
 
 func (g *github) list(ctx context.Context, head string) ([]Request, error) {
 	query := url.Values{"state": {"open"}, "sort": {"created"}, "direction": {"desc"}, "per_page": {fmt.Sprint(perPage)}}
 	if head != "" {
 		query.Set("state", "all")
-		query.Set("head", g.repo.owner()+":"+head)
+		query.Set("head", g.repo.Owner()+":"+head)
 	}
 	return pages(func(page int) ([]Request, error) {
 		query.Set("page", fmt.Sprint(page))
@@ -80,35 +81,25 @@ func (g *github) create(ctx context.Context, d Draft) (Request, error) {
 	if err := g.call(ctx, "POST", g.path("pulls"), nil, in, &p); err != nil {
 		return Request{}, err
 	}
-	return p.request(), g.decorate(ctx, p.Number, d)
+	return p.request(), nil
 }
 
 func (g *github) update(ctx context.Context, r Request, d Draft) error {
-	if err := g.call(ctx, "PATCH", g.path("pulls", r.ID), nil, map[string]any{"title": d.Title, "body": d.Body}, nil); err != nil {
-		return err
-	}
-	return g.decorate(ctx, r.ID, d)
+	return g.call(ctx, "PATCH", g.path("pulls", r.ID), nil, map[string]any{"title": d.Title, "body": d.Body}, nil)
 }
 
-// decorate adds labels and reviewers.
-func (g *github) decorate(ctx context.Context, id int64, d Draft) error {
-	if len(d.Labels) > 0 {
-		if err := g.call(ctx, "POST", g.path("issues", id, "labels"), nil, map[string]any{"labels": d.Labels}, nil); err != nil {
-			return fmt.Errorf("set labels: %w", err)
-		}
-	}
-	if len(d.Reviewers) > 0 {
-		if err := g.call(ctx, "POST", g.path("pulls", id, "requested_reviewers"), nil, reviewers(d), nil); err != nil {
-			return fmt.Errorf("ask reviewers: %w", err)
-		}
-	}
-	return nil
+func (g *github) label(ctx context.Context, r Request, labels []string) error {
+	return g.call(ctx, "POST", g.path("issues", r.ID, "labels"), nil, map[string]any{"labels": labels}, nil)
+}
+
+func (g *github) ask(ctx context.Context, r Request, names []string) error {
+	return g.call(ctx, "POST", g.path("pulls", r.ID, "requested_reviewers"), nil, reviewers(names), nil)
 }
 
 // reviewers tells people from teams, which are written owner/team.
-func reviewers(d Draft) map[string]any {
+func reviewers(names []string) map[string]any {
 	people, teams := []string{}, []string{}
-	for _, name := range d.Reviewers {
+	for _, name := range names {
 		if _, team, ok := strings.Cut(name, "/"); ok {
 			teams = append(teams, team)
 			continue

@@ -5,14 +5,16 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/sluice-cd/sluice/libs/githost"
 )
 
 type gitlab struct {
 	*transport
-	repo repository
+	repo githost.Repository
 }
 
-func newGitLab(t *transport, r repository) (driver, error) { return &gitlab{t, r}, nil }
+func newGitLab(t *transport, r githost.Repository) (driver, error) { return &gitlab{t, r}, nil }
 
 type gitlabRequest struct {
 	IID          int64  `json:"iid"`
@@ -36,11 +38,11 @@ func (m gitlabRequest) request() Request {
 
 // path names the project by its whole path as one segment.
 func (g *gitlab) path(rest ...any) string {
-	return path(append([]any{"projects", strings.Join(g.repo.path, "/"), "merge_requests"}, rest...)...)
+	return githost.Path(append([]any{"projects", strings.Join(g.repo.Path, "/"), "merge_requests"}, rest...)...)
 }
 
 func (g *gitlab) list(ctx context.Context, head string) ([]Request, error) {
-	query := url.Values{"state": {"opened"}, "order_by": {"created_at"}, "sort": {"desc"}, "per_page": {fmt.Sprint(perPage)}}
+	query := url.Values{"state": {"opened"}, "order_by": {"created_at"}, "sort": {"desc"}, "scope": {"all"}, "per_page": {fmt.Sprint(perPage)}}
 	if head != "" {
 		query.Set("state", "all")
 		query.Set("source_branch", head)
@@ -62,38 +64,32 @@ func (g *gitlab) get(ctx context.Context, id int64) (Request, error) {
 func (g *gitlab) create(ctx context.Context, d Draft) (Request, error) {
 	var m gitlabRequest
 	in := map[string]any{"source_branch": d.Head, "target_branch": d.Base, "title": d.Title, "description": d.Body}
-	if len(d.Labels) > 0 {
-		in["labels"] = strings.Join(d.Labels, ",")
-	}
 	if err := g.call(ctx, "POST", g.path(), nil, in, &m); err != nil {
 		return Request{}, err
 	}
-	return m.request(), g.review(ctx, m, d)
+	return m.request(), nil
 }
 
 func (g *gitlab) update(ctx context.Context, r Request, d Draft) error {
-	in := map[string]any{"title": d.Title, "description": d.Body}
-	if len(d.Labels) > 0 {
-		in["add_labels"] = strings.Join(d.Labels, ",")
-	}
-	var m gitlabRequest
-	if err := g.call(ctx, "PUT", g.path(r.ID), nil, in, &m); err != nil {
-		return err
-	}
-	return g.review(ctx, m, d)
+	return g.call(ctx, "PUT", g.path(r.ID), nil, map[string]any{"title": d.Title, "description": d.Body}, nil)
 }
 
-// review adds the reviewers to those that there are.
-func (g *gitlab) review(ctx context.Context, m gitlabRequest, d Draft) error {
-	if len(d.Reviewers) == 0 {
-		return nil
+func (g *gitlab) label(ctx context.Context, r Request, labels []string) error {
+	return g.call(ctx, "PUT", g.path(r.ID), nil, map[string]any{"add_labels": strings.Join(labels, ",")}, nil)
+}
+
+// ask adds the reviewers to those that there are: what is left out of the list would be taken away.
+func (g *gitlab) ask(ctx context.Context, r Request, names []string) error {
+	var m gitlabRequest
+	if err := g.call(ctx, "GET", g.path(r.ID), nil, nil, &m); err != nil {
+		return fmt.Errorf("look up reviewers: %w", err)
 	}
 	var ids []int64
 	for _, r := range m.Reviewers {
 		ids = append(ids, r.ID)
 	}
 	before := len(ids)
-	for _, name := range d.Reviewers {
+	for _, name := range names {
 		id, err := g.user(ctx, name)
 		if err != nil {
 			return err
@@ -103,10 +99,7 @@ func (g *gitlab) review(ctx context.Context, m gitlabRequest, d Draft) error {
 	if len(ids) == before {
 		return nil
 	}
-	if err := g.call(ctx, "PUT", g.path(m.IID), nil, map[string]any{"reviewer_ids": ids}, nil); err != nil {
-		return fmt.Errorf("ask reviewers: %w", err)
-	}
-	return nil
+	return g.call(ctx, "PUT", g.path(m.IID), nil, map[string]any{"reviewer_ids": ids}, nil)
 }
 
 func (g *gitlab) user(ctx context.Context, name string) (int64, error) {

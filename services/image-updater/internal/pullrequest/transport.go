@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/sluice-cd/sluice/libs/githost"
 )
 
 const (
@@ -29,11 +31,11 @@ type transport struct {
 
 // newTransport takes the API's address from the settings; the drivers replace
 // an empty one.
-func newTransport(c Config, r repository) (*transport, error) {
+func newTransport(c Config, r githost.Repository) (*transport, error) {
 	t := &transport{}
 	address := c.API
 	if address == "" {
-		address = r.scheme + "://" + r.host
+		address = r.API(c.Kind).String()
 	}
 	base, err := url.Parse(strings.TrimSuffix(address, "/"))
 	if err != nil || base.Host == "" || base.User != nil || base.RawQuery != "" {
@@ -43,37 +45,9 @@ func newTransport(c Config, r repository) (*transport, error) {
 		return nil, fmt.Errorf("%w: API must be reached by https", ErrInvalid)
 	}
 	t.base = base
-	if c.API == "" {
-		setUsualAPI(base, c.Kind, r)
-	}
 	t.authorize = authorization(c)
 	t.client = &http.Client{Transport: c.Transport, Timeout: requestTimeout, CheckRedirect: sameHost}
 	return t, nil
-}
-
-// setUsualAPI is where hosts have their API.
-func setUsualAPI(base *url.URL, kind Kind, r repository) {
-	switch kind {
-	case GitHub:
-		if r.host == "github.com" || r.host == "ssh.github.com" {
-			base.Host = "api.github.com"
-			return
-		}
-		base.Path = "/api/v3"
-	case GitLab:
-		if r.host == "altssh.gitlab.com" {
-			base.Host = "gitlab.com"
-		}
-		base.Path = "/api/v4"
-	case Gitea:
-		base.Path = "/api/v1"
-	case Bitbucket:
-		base.Host, base.Path = "api.bitbucket.org", "/2.0"
-	case Azure:
-		if r.host == "ssh.dev.azure.com" {
-			base.Host = "dev.azure.com"
-		}
-	}
 }
 
 func authorization(c Config) func(*http.Request) {
@@ -95,16 +69,6 @@ func sameHost(next *http.Request, via []*http.Request) error {
 		return errRedirect
 	}
 	return nil
-}
-
-// path joins segments, each escaped, so that none can leave its place.
-func path(segments ...any) string {
-	var b strings.Builder
-	for _, s := range segments {
-		b.WriteByte('/')
-		b.WriteString(url.PathEscape(fmt.Sprint(s)))
-	}
-	return b.String()
 }
 
 // call sends in as JSON, if there is any, and reads the answer into out, if

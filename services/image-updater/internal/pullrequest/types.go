@@ -1,23 +1,22 @@
 package pullrequest
 
-import "context"
+import (
+	"context"
+
+	"github.com/sluice-cd/sluice/libs/githost"
+)
 
 // Kind is a kind of git host.
-type Kind string
+type Kind = githost.Kind
 
+// Kinds of git hosts.
 const (
-	// GitHub is github.com or an Enterprise server.
-	GitHub Kind = "github"
-	// GitLab is gitlab.com or a server of one's own.
-	GitLab Kind = "gitlab"
-	// Gitea is a Gitea or Forgejo server.
-	Gitea Kind = "gitea"
-	// Bitbucket is bitbucket.org.
-	Bitbucket Kind = "bitbucket"
-	// BitbucketServer is Bitbucket Data Center, once called Server.
-	BitbucketServer Kind = "bitbucket-server"
-	// Azure is Azure DevOps, as a service or a server.
-	Azure Kind = "azure"
+	GitHub          = githost.GitHub
+	GitLab          = githost.GitLab
+	Gitea           = githost.Gitea
+	Bitbucket       = githost.Bitbucket
+	BitbucketServer = githost.BitbucketServer
+	Azure           = githost.Azure
 )
 
 // State is what became of a request.
@@ -55,11 +54,6 @@ type Draft struct {
 	Group      string // key under which there is one open request at a time
 	Title      string // one line
 	Body       string // Markdown; pass what strangers wrote through Escape
-	// Labels and Reviewers are added, and none that a person added is taken away.
-	// Reviewers are user names; on GitHub and Gitea owner/team too, on Bitbucket
-	// Cloud account ids or {uuid}s, on Azure ids. Bitbucket has no labels.
-	Labels    []string
-	Reviewers []string
 }
 
 // driver is one kind of host.
@@ -70,6 +64,11 @@ type driver interface {
 	get(ctx context.Context, id int64) (Request, error)
 	create(ctx context.Context, d Draft) (Request, error)
 	update(ctx context.Context, r Request, d Draft) error
+	// label and ask add what is given, and take nothing away that a person added. Reviewers are
+	// user names; on GitHub and Gitea owner/team too, on Bitbucket Cloud account ids or
+	// {uuid}s, on Azure ids. Bitbucket has no labels.
+	label(ctx context.Context, r Request, labels []string) error
+	ask(ctx context.Context, r Request, reviewers []string) error
 	autoMerge(ctx context.Context, r Request) error
 	close(ctx context.Context, r Request) error
 	comment(ctx context.Context, r Request, text string) error

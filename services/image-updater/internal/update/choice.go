@@ -13,7 +13,6 @@ import (
 
 	automationv1 "github.com/fluxcd/image-automation-controller/api/v1"
 	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -22,9 +21,6 @@ import (
 	"github.com/sluice-cd/sluice/services/image-updater/internal/imageref"
 	"github.com/sluice-cd/sluice/services/image-updater/internal/policy"
 )
-
-// readers are how many records of policies are read at once.
-const readers = 16
 
 // choice is a policy that an automation takes, and what it has chosen.
 type choice struct {
@@ -53,37 +49,33 @@ func (u *updater) choices(ctx context.Context, auto *automationv1.ImageUpdateAut
 	if err := u.cluster.Cache.List(ctx, &list, client.InNamespace(auto.Namespace)); err != nil {
 		return nil, fmt.Errorf("list image policies: %w", err)
 	}
+	chosen, err := stage.ListStates[state.Chosen](ctx, u.bus, state.StagePolicy, auto.Namespace)
+	if err != nil {
+		return nil, fmt.Errorf("read what policies have chosen: %w", err)
+	}
 	all := &choices{taken: map[string]*choice{}, known: map[string]bool{}}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(readers)
 	for i := range list.Items {
 		object := &list.Items[i]
 		all.known[object.Name] = true
-		if !selector.Matches(labels.Set(object.Labels)) || object.DeletionTimestamp != nil {
-			continue
+		if selector.Matches(labels.Set(object.Labels)) && object.DeletionTimestamp == nil {
+			all.taken[object.Name] = newChoice(object, chosen[client.ObjectKeyFromObject(object)])
 		}
-		c := &choice{object: object}
-		all.taken[object.Name] = c
-		group.Go(func() error { return u.readChoice(ctx, c) })
 	}
-	return all, group.Wait()
+	return all, nil
 }
 
-// readChoice reads the record of a policy. One about an older specification says nothing about the present one.
-func (u *updater) readChoice(ctx context.Context, c *choice) error {
-	found, err := stage.ReadState(ctx, u.bus, state.StagePolicy, client.ObjectKeyFromObject(c.object), &c.chosen)
-	if err != nil {
-		return fmt.Errorf("read what policy %s has chosen: %w", c.object.Name, err)
+// newChoice reads a policy and its record. One about an older specification says nothing about the present one.
+func newChoice(object *imagev1.ImagePolicy, chosen state.Chosen) *choice {
+	c := &choice{object: object, chosen: chosen, rule: ruleOf(object)}
+	if chosen.UID == object.UID && chosen.Generation == object.Generation && chosen.Name != "" {
+		c.ref = imageref.Ref{Name: chosen.Name, Tag: chosen.Tag, Digest: chosen.Digest}
 	}
-	if found && c.chosen.UID == c.object.UID && c.chosen.Generation == c.object.Generation && c.chosen.Name != "" {
-		c.ref = imageref.Ref{Name: c.chosen.Name, Tag: c.chosen.Tag, Digest: c.chosen.Digest}
-	}
-	if c.policy, err = policy.FromObject(c.object); err != nil {
+	var err error
+	if c.policy, err = policy.FromObject(object); err != nil {
 		c.ref = imageref.Ref{} // its status says why
 	}
-	c.rule = ruleOf(c.object)
 	c.held, c.until = c.asked(time.Now())
-	return nil
+	return c
 }
 
 // ruleOf is another one whenever a person asks for another choice, and the same when registries say something else.
@@ -111,6 +103,17 @@ func (c *choices) digest() string {
 		fmt.Fprintln(sum, name, one.ref, one.rule, reason)
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:16])
+}
+
+// latest is when the latest choice was made.
+func (c *choices) latest() time.Time {
+	var at time.Time
+	for _, one := range c.taken {
+		if one.chosen.At.After(at) {
+			at = one.chosen.At
+		}
+	}
+	return at
 }
 
 // observed is what the status says of the policies; those that have chosen nothing just now keep what they had.

@@ -17,9 +17,14 @@ const (
 	reasonProtected = "BranchProtected"
 	reasonReadOnly  = "RepositoryReadOnly"
 	reasonDeclined  = "PushDeclined"
+	reasonOptions   = "PushOptionsRefused"
 	reasonRaces     = "PushRacesLost"
 	reasonRewind    = "PushWouldRewrite"
 	reasonRequest   = "PullRequestFailed"
+	// reasonIncomplete is that of a request that is open but lacks what was asked for: labels, reviewers, to be merged by itself.
+	reasonIncomplete = "PullRequestIncomplete"
+	// reasonPartial is that of a commit that is in the branch, and not at the ref of the refspec.
+	reasonPartial = "PushIncomplete"
 )
 
 // kinds are the failures of git that have a reason of their own, the first that fits decides.
@@ -33,6 +38,7 @@ var kinds = []struct {
 	{git.ErrProtected, reasonProtected, false},
 	{git.ErrReadOnly, reasonReadOnly, false},
 	{git.ErrDeclined, reasonDeclined, false},
+	{git.ErrOptions, reasonOptions, false},
 	{git.ErrRaceLost, reasonRaces, false},
 	{pullrequest.ErrUnauthorized, sourcev1.AuthenticationFailedReason, false},
 	{pullrequest.ErrInvalid, automationv1.InvalidSourceConfigReason, true},
@@ -52,7 +58,13 @@ func classify(err error) (reason string, stalled bool) {
 	var spec *specError
 	var own *access.Error
 	var edits *editError
+	var partial *branch.PartialError
+	var incomplete *incompleteError
 	switch {
+	case errors.As(err, &incomplete):
+		return reasonIncomplete, false
+	case errors.As(err, &partial):
+		return reasonPartial, false
 	case errors.As(err, &spec):
 		return spec.reason, spec.stalled
 	case errors.As(err, &own):

@@ -18,6 +18,7 @@ const (
 	reasonLocked     = "Locked"
 	reasonDowngrade  = "Downgrade"
 	reasonRolledBack = "RolledBack"
+	reasonUnknownAge = "BuildTimeUnknown"
 )
 
 // held is an image that is left as it is though its policy chose another one.
@@ -75,14 +76,30 @@ func (s *scanner) objection(ctx context.Context, c *choice, m edit.Marker) (*hel
 		h := *c.held
 		return &h, nil
 	}
-	order, ranked := 0, false
 	if present := tagOf(m); present != "" && present != c.ref.Tag {
-		order, ranked = c.policy.Rank(s.tag(ctx, c, present), s.tag(ctx, c, c.ref.Tag))
-	}
-	if ranked && order > 0 {
-		return s.downgrade(c, m), nil
+		if h := s.lower(ctx, c, present); h != nil {
+			if s.asksForLower(c) {
+				return nil, nil
+			}
+			return h, nil
+		}
 	}
 	return s.rolledBack(ctx, c, m)
+}
+
+// lower objects to a choice that ranks below what is there, or may do so.
+func (s *scanner) lower(ctx context.Context, c *choice, present string) *held {
+	is, will := s.tag(ctx, c, present), s.tag(ctx, c, c.ref.Tag)
+	if order, ranked := c.policy.Rank(is, will); ranked && order > 0 {
+		return c.hold(reasonDowngrade, fmt.Sprintf("%s ranks below %s, which is there; annotation %s: \"true\" on the policy lets it be written", c.ref.Tag, present, downgradeAnnotation))
+	}
+	for _, tag := range []policy.Tag{is, will} {
+		if c.policy.Unknown(tag) {
+			return c.hold(reasonUnknownAge, fmt.Sprintf("when %s was built is not known, so %s may be older than %s, which is there; annotation %s: \"true\" on the policy lets it be written",
+				tag.Name, c.ref.Tag, present, downgradeAnnotation))
+		}
+	}
+	return nil
 }
 
 // tagOf is the tag that a marked place holds at present, if it holds one.
@@ -126,14 +143,11 @@ func (u *updater) created(ctx context.Context, c *choice, tag string) time.Time 
 	return meta.Created
 }
 
-// downgrade objects to a choice that ranks below what is there, unless a person has asked for it since: by another rule in the policy, or by
-// an annotation.
-func (s *scanner) downgrade(c *choice, m edit.Marker) *held {
+// asksForLower says whether a person has asked for a choice that ranks below what is there: by another rule in the policy since that was
+// written, or by an annotation.
+func (s *scanner) asksForLower(c *choice) bool {
 	before, known := s.known.Written[c.object.Name]
-	if known && before.Rule != "" && before.Rule != c.rule || c.object.Annotations[downgradeAnnotation] == "true" {
-		return nil
-	}
-	return c.hold(reasonDowngrade, fmt.Sprintf("%s ranks below %s, which is there; annotation %s: \"true\" on the policy lets it be written", c.ref.Tag, tagOf(m), downgradeAnnotation))
+	return known && before.Rule != "" && before.Rule != c.rule || c.object.Annotations[downgradeAnnotation] == "true"
 }
 
 // rolledBack objects to a choice that somebody has set back. A version above that one is not held.

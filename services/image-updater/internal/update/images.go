@@ -41,12 +41,13 @@ type wanted struct {
 
 // verdict is what was decided about a wanted image.
 type verdict struct {
-	tag     string // chosen; empty for none
-	policy  *policy.Policy
-	tags    map[string]policy.Tag
-	held    string // why nothing may be written now
-	problem error
-	again   time.Duration // when to go on with the question; zero when it is answered
+	tag      string // chosen; empty for none
+	policy   *policy.Policy
+	tags     map[string]policy.Tag
+	held     string // why nothing may be written now
+	excluded bool   // by the settings
+	problem  error
+	again    time.Duration // when to go on with the question; zero when it is answered
 }
 
 // images decides about wanted images. No failure of one concerns another.
@@ -54,7 +55,12 @@ type images struct {
 	*updater
 	every time.Duration // how old a listing may be
 	since time.Time     // a listing must have begun after that; zero for any
+	// insecure are the hosts that the automation lets be asked over plain HTTP.
+	insecure []string
 }
+
+// errInsecure says that an automation wants plain HTTP where the settings forbid it.
+var errInsecure = errors.New("the settings of image-updater do not let it be asked over plain HTTP")
 
 // decideAll asks about all of them, some at once.
 func (i *images) decideAll(ctx context.Context, all []wanted) map[wanted]*verdict {
@@ -94,7 +100,10 @@ func (i *images) decide(ctx context.Context, w wanted, v *verdict) {
 		v.problem = err
 		return
 	}
-	access, err := i.access(ctx, w, image)
+	if v.excluded = !i.Images.Scans(image); v.excluded {
+		return
+	}
+	access, noLogin, err := i.way(ctx, w, image)
 	if err != nil {
 		v.problem = err
 		return
@@ -112,6 +121,24 @@ func (i *images) decide(ctx context.Context, w wanted, v *verdict) {
 	if v.again = soon(err); v.again == 0 {
 		v.problem = err
 	}
+	if errors.Is(v.problem, registry.ErrUnauthorized) && noLogin != nil {
+		v.problem = fmt.Errorf("%w; %w", v.problem, noLogin)
+	}
+}
+
+// way is how an image is reached. Where nothing else gives a login, it is the one that the cloud has for this process; noLogin says why that
+// cannot be had.
+func (i *images) way(ctx context.Context, w wanted, image registry.Image) (access registry.Access, noLogin, err error) {
+	if access, err = i.access(ctx, w, image); err != nil {
+		return access, nil, err
+	}
+	if access.Credential == nil {
+		access, noLogin = i.Access.Ambient(ctx, image)
+	}
+	if access.Insecure = imageaccess.OnHost(i.insecure, image); access.Insecure && !i.Images.AllowsInsecure(image) {
+		return access, nil, fmt.Errorf("registry %s: %w", image.Host(), errInsecure)
+	}
+	return access, noLogin, nil
 }
 
 // soon is when a failure that is nobody's fault ends.
@@ -163,17 +190,17 @@ func (i *images) listing(ctx context.Context, scope imagecache.Scope, from *regi
 	if err != nil || i.fresh(before) {
 		return before, err
 	}
-	lock, err := i.Cache.TryLock(ctx, scope)
+	lock, err := i.Cache.Begin(ctx, scope)
 	if err != nil || lock == nil {
 		return nil, err
 	}
 	defer lock.Release(ctx)
-	if before, err = i.Cache.Listing(ctx, scope); err != nil || i.fresh(before) {
-		return before, err
+	if before = lock.Listing; i.fresh(before) {
+		return before, nil
 	}
 	started := time.Now().UTC()
 	var names []string
-	next := ""
+	next, complete := "", true
 	for page := 0; page == 0 || next != ""; page++ {
 		got, err := from.Tags(ctx, next)
 		if err != nil {
@@ -182,10 +209,13 @@ func (i *images) listing(ctx context.Context, scope imagecache.Scope, from *regi
 		if page == maxPages {
 			return nil, fmt.Errorf("list tags: %w: more than %d pages", registry.ErrMalformed, maxPages)
 		}
-		names, next = append(names, got.Tags...), got.Next
+		if names, next = append(names, got.Tags...), got.Next; len(names) > i.Images.MaxTags || len(names) == i.Images.MaxTags && next != "" {
+			names, complete = names[:i.Images.MaxTags], false
+			break
+		}
 	}
-	listing := imagecache.NewListing(scope.Image, names, true, started, time.Now(), before)
-	return listing, i.Cache.PutListing(ctx, scope, listing)
+	listing := imagecache.NewListing(scope.Image, names, complete, started, time.Now(), before)
+	return listing, lock.Finish(ctx, listing)
 }
 
 func (i *images) fresh(l *imagecache.Listing) bool {
@@ -194,9 +224,13 @@ func (i *images) fresh(l *imagecache.Listing) bool {
 
 // evaluate chooses among the tags, and looks up what must be known of them for that.
 func (i *images) evaluate(ctx context.Context, v *verdict, scope imagecache.Scope, image registry.Image, from *registry.Repository, listing *imagecache.Listing) error {
-	v.tags = make(map[string]policy.Tag, len(listing.Tags))
-	list := make([]policy.Tag, len(listing.Tags))
-	for n, t := range listing.Tags {
+	kept, err := listing.Exclude((imagev1.ImageRepository{}).GetExclusionList()) // signatures, as by default
+	if err != nil {
+		return err
+	}
+	v.tags = make(map[string]policy.Tag, len(kept))
+	list := make([]policy.Tag, len(kept))
+	for n, t := range kept {
 		list[n] = policy.Tag{Name: t.Name, FirstSeen: t.FirstSeen}
 	}
 	switch {

@@ -25,6 +25,9 @@ import (
 // heldCondition is the condition that says what is left as it is though a policy chose another image.
 const heldCondition = "Held"
 
+// reasonTooLarge is that of an Event about files that were not looked at.
+const reasonTooLarge = "FileTooLarge"
+
 // maxTold is how many problems or holds a message names.
 const maxTold = 10
 
@@ -51,12 +54,30 @@ func (u *updater) succeeded(ctx context.Context, run *stage.Run, auto *automatio
 	if err := u.tell(ctx, run, auto, known, result); err != nil {
 		return err
 	}
-	if problem != "" && problem != known.Failed {
-		ready := apimeta.FindStatusCondition(auto.Status.Conditions, meta.ReadyCondition)
-		u.Events.Warning(auto, result.revision, ready.Reason, problem)
+	if result.rest != nil {
+		return nil // which is told as a failure
+	}
+	if err := u.tellProblem(ctx, run, auto, known, result.revision, problem); err != nil {
+		return err
 	}
 	known.Failed = problem
 	return run.Keep(known)
+}
+
+// tellProblem tells of what is wrong in spite of the run's success, when it is another than before, or that a failure is over.
+func (u *updater) tellProblem(ctx context.Context, run *stage.Run, auto *automationv1.ImageUpdateAutomation, known *record, revision, problem string) error {
+	switch {
+	case problem == known.Failed:
+		return nil
+	case problem == "":
+		return run.Tell(ctx, recoveredFact(auto))
+	}
+	ready := apimeta.FindStatusCondition(auto.Status.Conditions, meta.ReadyCondition)
+	if err := run.Tell(ctx, failedFact(auto, ready.Reason, problem)); err != nil {
+		return err
+	}
+	u.Events.Warning(auto, revision, ready.Reason, problem)
+	return nil
 }
 
 // conclude notes what a finished run was about.
@@ -81,8 +102,20 @@ func (r *record) conclude(all *choices, result *outcome) {
 
 // markReady says in conditions what came of the run, and returns the message where not all of it is well.
 func markReady(auto *automationv1.ImageUpdateAutomation, result *outcome) string {
+	if result.rest != nil {
+		reason, _ := classify(result.rest)
+		kube.MarkFailed(&auto.Status.Conditions, auto.Generation, reason, result.rest.Error(), false)
+		return result.rest.Error()
+	}
 	if len(result.problems) == 0 {
-		kube.MarkReady(&auto.Status.Conditions, auto.Generation, meta.SucceededReason, "repository up-to-date")
+		message := "repository up-to-date"
+		if n := len(result.held); n > 0 {
+			message += fmt.Sprintf(", %d held (see condition %s)", n, heldCondition)
+		}
+		if text := skipped(result); text != "" {
+			message += "\n" + text
+		}
+		kube.MarkReady(&auto.Status.Conditions, auto.Generation, meta.SucceededReason, message)
 		return ""
 	}
 	lines := make([]string, 0, maxTold)
@@ -92,6 +125,14 @@ func markReady(auto *automationv1.ImageUpdateAutomation, result *outcome) string
 	message := listed(lines)
 	kube.MarkFailed(&auto.Status.Conditions, auto.Generation, string(result.problems[0].Reason), message, false)
 	return message
+}
+
+// skipped says what was not looked at; empty for nothing.
+func skipped(result *outcome) string {
+	if len(result.skipped) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("not looked at, as larger than %d MiB:\n%s", maxRead>>20, listed(result.skipped))
 }
 
 func listed(lines []string) string {
@@ -170,6 +211,11 @@ func (u *updater) tell(ctx context.Context, run *stage.Run, auto *automationv1.I
 			return err
 		}
 	}
+	if text := skipped(result); text != known.Skipped {
+		if known.Skipped = text; text != "" {
+			u.Events.Warning(auto, result.revision, reasonTooLarge, text)
+		}
+	}
 	told := heldMessage(result.held)
 	if told == known.HeldTold {
 		return nil
@@ -226,6 +272,20 @@ func heldFact(auto *automationv1.ImageUpdateAutomation, h held) *factsv1.Fact {
 	}
 }
 
+func failedFact(auto *automationv1.ImageUpdateAutomation, reason, message string) *factsv1.Fact {
+	return &factsv1.Fact{
+		Id: fmt.Sprintf("%s/image-failed/%s/%d", auto.UID, reason, time.Now().UnixNano()), Object: reference(auto),
+		Kind: &factsv1.Fact_ImageFailed{ImageFailed: &factsv1.ImageFailed{Reason: reason, Message: message}},
+	}
+}
+
+func recoveredFact(auto *automationv1.ImageUpdateAutomation) *factsv1.Fact {
+	return &factsv1.Fact{
+		Id: fmt.Sprintf("%s/recovered/%d", auto.UID, time.Now().UnixNano()), Object: reference(auto),
+		Kind: &factsv1.Fact_Recovered{Recovered: &factsv1.Recovered{Message: "updating works again"}},
+	}
+}
+
 func policyReference(auto *automationv1.ImageUpdateAutomation, name string) *factsv1.ObjectReference {
 	if name == "" || strings.Contains(name, "/") {
 		return nil
@@ -256,11 +316,18 @@ func (u *updater) failed(ctx context.Context, run *stage.Run, auto *automationv1
 		return stage.Result{}, errors.Join(run.Keep(known), stage.After(time.Second, err))
 	}
 	if told := reason + ": " + failure.Error(); told != known.Failed {
+		if err := run.Tell(ctx, failedFact(auto, reason, failure.Error())); err != nil {
+			return stage.Result{}, errors.Join(run.Keep(known), failure, err)
+		}
 		u.Events.Warning(auto, auto.Status.ObservedSourceRevision, reason, failure.Error())
 		known.Failed = told
 	}
 	if stalled {
 		failure = stage.Stall(failure)
+	}
+	var incomplete *incompleteError
+	if errors.As(failure, &incomplete) && incomplete.final {
+		return stage.Result{Next: max(auto.Spec.Interval.Duration, least)}, run.Keep(known)
 	}
 	var limit *pullrequest.RateLimitError
 	if errors.As(failure, &limit) {

@@ -46,7 +46,9 @@ type job struct {
 type outcome struct {
 	edits
 	revision string // of what was checked out
+	head     string // commit of the branch to push to, once it is there
 	recalled bool   // the last run's commit is in the branch, and nobody was told
+	rest     error  // why something is left undone beside the commit
 }
 
 // push brings the branch to what the policies chose. Where somebody else was quicker, it begins again with what they pushed.
@@ -73,6 +75,9 @@ func (j *job) once(ctx context.Context) (*outcome, error) {
 	}
 	defer func() { _ = b.Close() }()
 	result := &outcome{revision: b.Base().Revision().String()}
+	if b.Exists() {
+		result.head = b.Head().Hash()
+	}
 	if err := j.recall(ctx, b, result); err != nil {
 		return nil, err
 	}
@@ -107,16 +112,31 @@ func stand(ctx context.Context, b *branch.Branch) (onto *branch.Head, merge []*b
 // recall looks whether the commit that an earlier run was about to push, before it ended without a word, is in the branch.
 func (j *job) recall(ctx context.Context, b *branch.Branch, result *outcome) error {
 	last := j.known.Pushed
-	if last == nil || last.Concluded || last.Branch != j.target.push {
+	if last == nil || last.Branch != j.target.push || last.Concluded && last.Rest == "" {
 		return nil
 	}
 	found, known, err := b.Head().Contains(ctx, last.Commit, maxGenerations)
 	if err != nil {
 		return fmt.Errorf("failed to checkout source: %w", err)
 	}
-	if result.recalled = found && b.Exists(); !found && known || !b.Exists() {
+	if !found && known || !b.Exists() {
 		j.known.Pushed = nil
 	}
+	if found && b.Exists() {
+		result.recalled = !last.Concluded
+		result.rest = j.bring(ctx, b, last)
+	}
+	return nil
+}
+
+// bring does what an earlier push left undone, as long as that is still asked for.
+func (j *job) bring(ctx context.Context, b *branch.Branch, last *pushed) error {
+	if last.Rest == j.target.options.Refspec && last.Rest != "" {
+		if err := b.Bring(ctx, last.Commit, j.target.options); err != nil {
+			return fmt.Errorf("failed to update source: %w", err)
+		}
+	}
+	last.Rest = ""
 	return nil
 }
 
@@ -138,10 +158,17 @@ func (j *job) commit(ctx context.Context, b *branch.Branch, onto *branch.Head, m
 	if err := j.note(ctx, made, text, result); err != nil {
 		return err
 	}
-	if err := b.Push(ctx, made, j.target.options); err != nil {
-		return fmt.Errorf("failed to update source: %w", err)
+	err = b.Push(ctx, made, j.target.options)
+	var partial *branch.PartialError
+	if err != nil {
+		err = fmt.Errorf("failed to update source: %w", err)
+		if !errors.As(err, &partial) {
+			return err
+		}
+	} else {
+		j.known.Pushed.Rest = ""
 	}
-	result.recalled = true
+	result.recalled, result.head, result.rest = true, made.Hash, err
 	if b.Base().Revision().Reference == b.Ref() {
 		at := b.Base().Revision()
 		at.Hash = made.Hash
@@ -167,7 +194,7 @@ func (j *job) message(ctx context.Context, result *outcome) (string, error) {
 // note writes down, before the push, what is about to be pushed: so that whoever goes on after this process ended knows it, and so that what
 // somebody sets back right after it is known to have been written.
 func (j *job) note(ctx context.Context, made *branch.Commit, text string, result *outcome) error {
-	j.known.Pushed = &pushed{Commit: made.Hash, URL: display(j.target.source.URL), Branch: j.target.push, Message: text, Count: len(result.changes)}
+	j.known.Pushed = &pushed{Commit: made.Hash, URL: display(j.target.source.URL), Branch: j.target.push, Message: text, Count: len(result.changes), Rest: j.target.options.Refspec}
 	for _, c := range result.changes[:min(len(result.changes), maxNoted)] {
 		j.known.Pushed.Changes = append(j.known.Pushed.Changes, change{Policy: c.Policy.Name, Path: c.File, Old: c.Value, New: c.New})
 	}

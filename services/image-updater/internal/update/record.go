@@ -22,9 +22,12 @@ type record struct {
 	Waiting waiting `json:"waiting,omitzero"`
 	// Pushed is the last commit, noted before its push; Concluded says that status, fact and Event tell of it.
 	Pushed *pushed `json:"pushed,omitempty"`
-	// Failed is the failure, HeldTold what is held, that was last told.
+	// Requests are, by branch, what was done to pull requests beside opening them.
+	Requests map[string]furnished `json:"requests,omitempty"`
+	// Failed is the failure, HeldTold what is held, Skipped what was not looked at, that was last told.
 	Failed   string `json:"failed,omitempty"`
 	HeldTold string `json:"heldTold,omitempty"`
+	Skipped  string `json:"skipped,omitempty"`
 	// Lost says that the bus lost what was written, so that history is asked about every change.
 	Lost bool `json:"lost,omitempty"`
 }
@@ -61,6 +64,18 @@ type pushed struct {
 	Changes   []change `json:"changes,omitempty"` // the first of them
 	Count     int      `json:"count"`
 	Concluded bool     `json:"concluded,omitempty"`
+	// Rest is the refspec whose ref does not have the commit yet, or may not.
+	Rest string `json:"rest,omitempty"`
+}
+
+// furnished is what a pull request was given.
+type furnished struct {
+	ID int64 `json:"id"`
+	// Labels and Reviewers are digests of those that were added.
+	Labels    string `json:"labels,omitempty"`
+	Reviewers string `json:"reviewers,omitempty"`
+	// Merge is the head commit at which the host was asked to merge it by itself.
+	Merge string `json:"merge,omitempty"`
 }
 
 // change is one value that a commit changed.
@@ -88,6 +103,9 @@ func loadRecord(run *stage.Run, auto *automationv1.ImageUpdateAutomation) (*reco
 	if r.Holds == nil {
 		r.Holds = map[string]hold{}
 	}
+	if r.Requests == nil {
+		r.Requests = map[string]furnished{}
+	}
 	return r, nil
 }
 
@@ -101,17 +119,26 @@ func recall(auto *automationv1.ImageUpdateAutomation) *record {
 	return r
 }
 
-// collect says how long to wait for more changes after those of the choices.
-func (r *record) collect(choices string, now time.Time, quiet, most time.Duration) time.Duration {
-	if choices == r.Done {
-		r.Waiting = waiting{}
+// collect says how long to wait for more changes after those of the choices, of which the latest was made at a time.
+func (r *record) collect(choices string, latest, now time.Time, quiet, most time.Duration) time.Duration {
+	w := &r.Waiting
+	switch {
+	case choices == r.Done:
+		*w = waiting{}
+	case w.First.IsZero():
+		*w = waiting{Choices: choices, First: now, Last: now}
+	case w.Choices != choices && latest.After(w.Last) && latest.Before(now):
+		w.Choices, w.Last = choices, latest
+	case w.Choices != choices:
+		w.Choices, w.Last = choices, now
+	}
+	return w.left(now, quiet, most)
+}
+
+// left is how long changes wait for others yet. Until then nobody need look at them.
+func (w *waiting) left(now time.Time, quiet, most time.Duration) time.Duration {
+	if w.First.IsZero() {
 		return 0
 	}
-	if r.Waiting.Choices != choices {
-		if r.Waiting.First.IsZero() {
-			r.Waiting.First = now
-		}
-		r.Waiting.Choices, r.Waiting.Last = choices, now
-	}
-	return max(0, min(r.Waiting.Last.Add(quiet).Sub(now), r.Waiting.First.Add(most).Sub(now)))
+	return max(0, min(w.Last.Add(quiet).Sub(now), w.First.Add(most).Sub(now)))
 }

@@ -32,7 +32,8 @@ func (j *job) request(ctx context.Context) (*outcome, error) {
 		group := j.target.requests.group(c.Policy.Name, c.File)
 		groups[group] = append(groups[group], c)
 	}
-	total := &outcome{edits: edits{problems: all.problems, held: all.held, again: all.again}, revision: all.revision}
+	total := &outcome{edits: edits{problems: all.problems, held: all.held, again: all.again, skipped: all.skipped}, revision: all.revision}
+	j.known.forget(j.target.push, groups)
 	for _, group := range slices.Sorted(maps.Keys(groups)) {
 		one := *j
 		goal := *j.target
@@ -101,6 +102,7 @@ func (j *job) requestFor(ctx context.Context, group string, changes []edit.Chang
 	if err != nil {
 		return err
 	}
+	total.rest = errors.Join(total.rest, result.rest, j.furnish(ctx, made, result.head))
 	if result.recalled {
 		total.recalled = true
 		return j.tellPushed(ctx, j.run, j.auto, j.known.Pushed, made.URL)
@@ -126,10 +128,7 @@ func (j *job) ensure(ctx context.Context, host *pullrequest.Client, open *pullre
 	if errors.Is(err, pullrequest.ErrNoDifference) {
 		return made, nil
 	}
-	if err != nil || !j.target.requests.autoMerge {
-		return made, err
-	}
-	return made, host.AutoMerge(ctx, made.ID)
+	return made, err
 }
 
 // draft is what the request should be. What strangers wrote is made harmless in the body.
@@ -145,10 +144,10 @@ func (j *job) draft(ctx context.Context, group string, changes []edit.Change) (p
 	if err != nil {
 		return pullrequest.Draft{}, invalidSource("annotation %s: %w", bodyAnnotation, err)
 	}
-	content := fmt.Sprintf("%s\x00%s\x00%q\x00%q", title, body, r.labels, r.reviewers)
+	content := title + "\x00" + body
 	return pullrequest.Draft{
 		Head: j.target.push, Base: r.base, Group: j.auto.Namespace + "/" + j.auto.Name + "/" + group, Title: title,
-		Body: markOf(changes, content) + "\n\n" + body, Labels: r.labels, Reviewers: r.reviewers,
+		Body: markOf(changes, content) + "\n\n" + body,
 	}, nil
 }
 

@@ -2,8 +2,10 @@ package update
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -15,7 +17,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sluice-cd/sluice/libs/bus"
 	"github.com/sluice-cd/sluice/libs/gittest"
+	"github.com/sluice-cd/sluice/services/image-updater/internal/pullrequest"
 )
 
 // gitea answers, beside git, what Gitea's API does about pull requests.
@@ -23,7 +27,8 @@ type gitea struct {
 	world *world
 	mu    sync.Mutex
 	pulls []*pull
-	calls int // that changed something
+	calls int  // that changed something
+	sulks bool // and takes no label, reviewer or wish to merge
 }
 
 type pull struct {
@@ -31,31 +36,73 @@ type pull struct {
 	title, body, head, base string
 	state                   string
 	merged                  bool
+	labels, reviewers       int
+	merge                   []string // heads at which it was to be merged by itself
 }
 
-func (p *pull) json() map[string]any {
+func (p *pull) json(head string) map[string]any {
 	return map[string]any{
 		"number": p.id, "html_url": fmt.Sprintf("https://example.com/pulls/%d", p.id), "title": p.title, "body": p.body, "state": p.state, "merged": p.merged,
-		"head": map[string]any{"ref": p.head, "sha": strings.Repeat("a", 40)}, "base": map[string]any{"ref": p.base},
+		"head": map[string]any{"ref": p.head, "sha": head}, "base": map[string]any{"ref": p.base},
 	}
 }
 
 func (g *gitea) serve(w http.ResponseWriter, r *http.Request) bool {
-	rest, ok := strings.CutPrefix(r.URL.Path, "/api/v1/repos/org/apps/pulls")
+	rest, ok := strings.CutPrefix(r.URL.Path, "/api/v1/repos/org/apps/")
 	if !ok {
 		return false
 	}
+	what, rest, _ := strings.Cut(rest, "/")
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if r.Header.Get("Authorization") != "token x" {
 		http.Error(w, `{"message":"no"}`, http.StatusUnauthorized)
 		return true
 	}
-	code, out := g.answer(r, strings.Trim(rest, "/"))
+	code, out := 200, any([]any{})
+	switch {
+	case what == "labels" && r.URL.Query().Get("page") == "1":
+		out = []any{map[string]any{"id": 7, "name": "images"}}
+	case what == "pulls" && strings.Count(rest, "/") == 0:
+		code, out = g.answer(r, rest)
+	case what != "labels":
+		code, out = g.furnish(r, rest)
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_ = json.NewEncoder(w).Encode(out)
 	return true
+}
+
+// furnish answers what is asked for of a request that is there, as id/what.
+func (g *gitea) furnish(r *http.Request, rest string) (int, any) {
+	id, what, _ := strings.Cut(rest, "/")
+	var in struct {
+		Labels    []int
+		Reviewers []string
+		Head      string `json:"head_commit_id"`
+	}
+	_ = json.NewDecoder(r.Body).Decode(&in)
+	g.calls++
+	if g.sulks {
+		return 422, map[string]any{"message": "not now"}
+	}
+	for _, p := range g.pulls {
+		if fmt.Sprint(p.id) == id {
+			p.labels += len(in.Labels)
+			p.reviewers += len(in.Reviewers)
+			if what == "merge" {
+				p.merge = append(p.merge, in.Head)
+			}
+			return 201, nil
+		}
+	}
+	return 404, nil
+}
+
+func (g *gitea) head(r *http.Request, p *pull) string {
+	hash, _ := g.world.repo.Resolve(r.Context(), "refs/heads/"+p.head)
+	return hash
 }
 
 func (g *gitea) answer(r *http.Request, id string) (int, any) {
@@ -68,7 +115,7 @@ func (g *gitea) answer(r *http.Request, id string) (int, any) {
 		list := []any{}
 		for _, p := range slices.Backward(g.pulls) {
 			if r.URL.Query().Get("page") == "1" {
-				list = append(list, p.json())
+				list = append(list, p.json(g.head(r, p)))
 			}
 		}
 		return 200, list
@@ -82,16 +129,16 @@ func (g *gitea) answer(r *http.Request, id string) (int, any) {
 		if _, err := g.world.repo.Resolve(r.Context(), "refs/heads/"+in.Head); err != nil {
 			return 404, map[string]any{"message": "head branch does not exist"}
 		}
-		p := &pull{len(g.pulls) + 1, in.Title, in.Body, in.Head, in.Base, "open", false}
+		p := &pull{id: len(g.pulls) + 1, title: in.Title, body: in.Body, head: in.Head, base: in.Base, state: "open"}
 		g.pulls = append(g.pulls, p)
-		return 201, p.json()
+		return 201, p.json(g.head(r, p))
 	}
 	for _, p := range g.pulls {
 		if fmt.Sprint(p.id) == id {
 			if r.Method == http.MethodPatch {
 				p.title, p.body = in.Title, in.Body
 			}
-			return 200, p.json()
+			return 200, p.json(g.head(r, p))
 		}
 	}
 	return 404, map[string]any{"message": "not found"}
@@ -112,9 +159,15 @@ func (g *gitea) end(id int, merged bool) {
 	g.pulls[id-1].state, g.pulls[id-1].merged = "closed", merged
 }
 
+func (g *gitea) sulk(yes bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.sulks = yes
+}
+
 func requesting(t *testing.T, notes map[string]string) (*world, *gitea) {
 	w := newWorld(t, gittest.Options{Username: "jane", Password: "x"})
-	g := &gitea{world: w}
+	g := &gitea{world: w, sulks: true}
 	w.git.SetHook(g.serve)
 	w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "git"}, StringData: map[string]string{"username": "jane", "password": "x"}})
 	w.commit("first", map[string]string{"web.yaml": deployment, "db.yaml": strings.ReplaceAll(deployment, "web", "db")})
@@ -180,6 +233,63 @@ func TestOneRequestFollowsTheVersions(t *testing.T) {
 	w.until("no hold", func() bool { return w.condition(heldCondition).Reason == "" })
 	if pulls, _ := g.get(); len(pulls) != 2 {
 		t.Errorf("%d requests; want 2", len(pulls))
+	}
+}
+
+// TestRequestsAreCompleted: labels, reviewers and the wish to merge come later where the host does not take them at first, and once.
+func TestRequestsAreCompleted(t *testing.T) {
+	t.Parallel()
+	w, g := requesting(t, map[string]string{labelsAnnotation: "images", reviewersAnnotation: "ann, bob", mergeAnnotation: "true"})
+	w.choose("web", "1.1.0")
+	w.until("what is missing is told", func() bool {
+		c := w.condition(meta.ReadyCondition)
+		return c.Status == metav1.ConditionFalse && c.Reason == reasonIncomplete && strings.Contains(c.Message, "https://example.com/pulls/1") &&
+			strings.Contains(c.Message, "set labels") && strings.Contains(c.Message, "ask for a review") && strings.Contains(c.Message, "by itself")
+	})
+	w.until("an Event", func() bool { return w.told(reasonIncomplete) == 1 })
+	if w.get().Status.LastPushCommit == "" || w.facts(bus.FactImageUpdated) != 1 {
+		t.Error("the commit is not told of")
+	}
+	g.sulk(false)
+	w.until("it is complete", func() bool { return w.condition(meta.ReadyCondition).Status == metav1.ConditionTrue })
+	branch := "sluice/" + w.namespace + "-auto"
+	first := w.gitOut("rev-parse", branch)
+	w.request()
+	w.choose("web", "1.2.0")
+	w.until("another wish to merge", func() bool { pulls, _ := g.get(); return len(pulls[0].merge) == 2 })
+	w.request()
+	pulls, _ := g.get()
+	if p := pulls[0]; len(pulls) != 1 || p.labels != 1 || p.reviewers != 2 || !slices.Equal(p.merge, []string{first, w.gitOut("rev-parse", branch)}) {
+		t.Errorf("requests are %+v", pulls)
+	}
+	if got := w.facts(bus.FactImageUpdated); got != 2 {
+		t.Errorf("%d facts about two commits", got)
+	}
+}
+
+// TestWhatAHostCannotDoIsNotTriedAgain: other failures are.
+func TestWhatAHostCannotDoIsNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	code := 201
+	host := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			_, _ = w.Write([]byte(`{"id":1,"state":"OPEN"}`))
+			return
+		}
+		w.WriteHeader(code)
+	}))
+	defer host.Close()
+	c, err := pullrequest.New(pullrequest.Config{Kind: pullrequest.BitbucketServer, Repository: host.URL + "/scm/org/apps", Token: "x", Insecure: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := &job{target: &target{push: "auto", requests: &requests{client: c, labels: []string{"images"}, reviewers: []string{"ann"}}}, known: &record{Requests: map[string]furnished{}}}
+	for _, final := range []bool{true, false} {
+		var incomplete *incompleteError
+		if err := j.furnish(t.Context(), pullrequest.Request{ID: 1}, "abc"); !errors.As(err, &incomplete) || incomplete.final != final {
+			t.Errorf("%v; want it to be final: %v", err, final)
+		}
+		code, j.target.requests.reviewers = 409, []string{"bob"}
 	}
 }
 

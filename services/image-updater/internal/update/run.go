@@ -25,6 +25,8 @@ type waitError struct {
 	after time.Duration
 }
 
+var errCollecting = errors.New("changes wait for others")
+
 // Run brings one ImageUpdateAutomation forward.
 func (u *updater) Run(ctx context.Context, run *stage.Run) (stage.Result, error) {
 	auto := &automationv1.ImageUpdateAutomation{}
@@ -47,6 +49,9 @@ func (u *updater) Run(ctx context.Context, run *stage.Run) (stage.Result, error)
 	all, result, err := u.bring(ctx, run, auto, known)
 	if err == nil {
 		err = u.succeeded(ctx, run, auto, known, all, result)
+	}
+	if err == nil {
+		err = result.rest
 	}
 	var wait *waitError
 	if errors.As(err, &wait) {
@@ -87,6 +92,10 @@ func (u *updater) release(ctx context.Context, run *stage.Run, auto *automationv
 // bring brings the branch to what the policies chose, once changes have waited long enough for others. Automations that push to the same branch
 // take turns.
 func (u *updater) bring(ctx context.Context, run *stage.Run, auto *automationv1.ImageUpdateAutomation, known *record) (*choices, *outcome, error) {
+	requested := kube.RequestedAt(auto) != auto.Status.LastHandledReconcileAt
+	if left := known.Waiting.left(time.Now(), u.Quiet, u.MaxWait); left > 0 && !requested {
+		return nil, nil, &waitError{errCollecting, left} // of a thousand changes, not each shall look at all
+	}
 	want, err := u.target(ctx, auto)
 	if err != nil {
 		return nil, nil, err
@@ -95,9 +104,8 @@ func (u *updater) bring(ctx context.Context, run *stage.Run, auto *automationv1.
 	if err != nil {
 		return nil, nil, err
 	}
-	left := known.collect(all.digest(), time.Now(), u.Quiet, u.MaxWait)
-	if left > 0 && kube.RequestedAt(auto) == auto.Status.LastHandledReconcileAt {
-		return nil, nil, &waitError{errors.New("changes wait for others"), left}
+	if left := known.collect(all.digest(), all.latest(), time.Now(), u.Quiet, u.MaxWait); left > 0 && !requested {
+		return nil, nil, &waitError{errCollecting, left}
 	}
 	j := &job{updater: u, run: run, auto: auto, target: want, choices: all, known: known}
 	if err := j.survey(ctx); err != nil {

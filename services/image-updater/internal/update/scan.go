@@ -23,6 +23,7 @@ type edits struct {
 	problems []*edit.Problem
 	held     []held
 	writing  []wrote
+	skipped  []string      // files that are too large to be looked at
 	again    time.Duration // when to look again for what is not decided yet; zero: all is
 }
 
@@ -84,6 +85,7 @@ func (s *scanner) each(ctx context.Context, at string, look func(ctx context.Con
 		}
 		data, err := s.head.Read(ctx, e.Hash, maxRead)
 		if errors.Is(err, git.ErrTooLarge) {
+			s.found.skipped = append(s.found.skipped, e.Path)
 			continue
 		}
 		if err != nil {

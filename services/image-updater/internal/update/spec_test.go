@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sluice-cd/sluice/libs/bus"
 	"github.com/sluice-cd/sluice/libs/gittest"
 	"github.com/sluice-cd/sluice/libs/imagecache"
 	"github.com/sluice-cd/sluice/libs/registry"
@@ -68,6 +69,38 @@ func TestSignedWithOptionsToTwoPlaces(t *testing.T) {
 	}
 }
 
+// TestHalfAPushIsTold: where the server cannot move two refs together and refuses the second, the commit is told of, and what is missing is
+// told and done later.
+func TestHalfAPushIsTold(t *testing.T) {
+	t.Parallel()
+	w := ready(t, func(a *automationv1.ImageUpdateAutomation) {
+		a.Spec.GitSpec.Push = &automationv1.PushSpec{Refspec: "refs/heads/main:refs/heads/review"}
+	})
+	if err := w.repo.Config(t.Context(), "receive.advertiseAtomic", "false"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.repo.InstallHook("update", `[ "$1" != refs/heads/review ]`); err != nil {
+		t.Fatal(err)
+	}
+	w.choose("web", "1.1.0")
+	w.until("the half is told", func() bool {
+		c := w.condition(meta.ReadyCondition)
+		return c.Status == metav1.ConditionFalse && c.Reason == reasonPartial && strings.Contains(c.Message, "refs/heads/review")
+	})
+	head := w.gitOut("rev-parse", "main")
+	if got := w.get().Status.LastPushCommit; got != head || !w.runs("1.1.0") {
+		t.Errorf("status tells of commit %q; want %s, which is in the branch", got, head)
+	}
+	w.until("an Event", func() bool { return w.told(reasonPartial) == 1 })
+	if err := w.repo.InstallHook("update", ""); err != nil {
+		t.Fatal(err)
+	}
+	w.until("both halves", func() bool { return w.condition(meta.ReadyCondition).Status == metav1.ConditionTrue })
+	if got := w.gitOut("rev-parse", "review"); got != head || w.gitOut("rev-parse", "main") != head || w.facts(bus.FactImageUpdated) != 1 {
+		t.Errorf("review is at %s; want %s, without another commit or fact", got, head)
+	}
+}
+
 func TestCrossNamespaceReferencesCanBeForbidden(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gittest.Options{})
@@ -109,4 +142,33 @@ func TestNewestRanksByBuildTime(t *testing.T) {
 	w.until("a hold", func() bool { return w.condition(heldCondition).Reason == reasonDowngrade })
 	w.choose("web", "new", chosen(1003))
 	w.until("the newer one", func() bool { return w.runs("new") })
+
+	// Whatever nobody knows the age of may be newer.
+	w.commit("by hand", map[string]string{"web.yaml": strings.ReplaceAll(deployment, "1.0.0", "mine")})
+	w.choose("web", "newer", chosen(1004))
+	w.until("another hold", func() bool {
+		c := w.condition(heldCondition)
+		return c.Reason == reasonUnknownAge && strings.Contains(c.Message, "when mine was built is not known")
+	})
+	if !w.runs("mine") {
+		t.Error("what may be newer was replaced")
+	}
+}
+
+// TestHugeFilesAreTold: what nobody looks at may hold markers.
+func TestHugeFilesAreTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gittest.Options{})
+	w.commit("first", map[string]string{"web.yaml": deployment, "huge.yaml": strings.Repeat("# x\n", maxRead/4+1)})
+	w.start()
+	w.source()
+	w.policy("web", "*")
+	w.automation()
+	w.choose("web", "1.1.0")
+	w.until("the other file", func() bool { return w.runs("1.1.0") })
+	w.until("a word about it", func() bool {
+		c := w.condition(meta.ReadyCondition)
+		return c.Status == metav1.ConditionTrue && strings.Contains(c.Message, "huge.yaml")
+	})
+	w.until("an Event", func() bool { return w.told(reasonTooLarge) == 1 })
 }

@@ -7,7 +7,6 @@ package update
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
 	automationv1 "github.com/fluxcd/image-automation-controller/api/v1"
@@ -31,6 +30,7 @@ type Config struct {
 	Cache      *imagecache.Cache
 	Registries *registry.Client
 	Access     *imageaccess.Resolver
+	Images     imageaccess.Rules // for what annotated workloads run
 	Mirrors    *git.Mirrors
 	Git        *access.Reader
 
@@ -59,20 +59,4 @@ func New(ctx context.Context, c Config) (*stage.Stage, error) {
 		return nil, err
 	}
 	return s, u.watchPolicies(ctx, s)
-}
-
-// ExpireMirrors drops, until ctx ends, the mirrors of repositories that no automation has used for a day.
-func ExpireMirrors(ctx context.Context, mirrors *git.Mirrors, log *slog.Logger) {
-	tick := time.NewTicker(time.Hour)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if err := mirrors.Expire(ctx, 24*time.Hour); err != nil {
-			log.Warn("cannot expire mirrors", "err", err)
-		}
-	}
 }

@@ -2,6 +2,7 @@ package update
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/sluice-cd/sluice/libs/gittest"
 	"github.com/sluice-cd/sluice/libs/state"
+	"github.com/sluice-cd/sluice/services/image-updater/internal/edit"
 )
 
 // ready is a world with one file, one policy and one automation, in which 1.0.0 runs.
@@ -104,8 +106,8 @@ func TestNeverDowngradesUnasked(t *testing.T) {
 	if !w.runs("2.0.0") {
 		t.Fatal("downgraded")
 	}
-	if c := w.condition(meta.ReadyCondition); c.Status != metav1.ConditionTrue {
-		t.Errorf("Ready is %+v; a hold is no failure", c)
+	if c := w.condition(meta.ReadyCondition); c.Status != metav1.ConditionTrue || c.Message != "repository up-to-date, 1 held (see condition Held)" {
+		t.Errorf("Ready is %+v; a hold is no failure, and told where people look", c)
 	}
 	// A person who asks for older versions gets them.
 	p := &imagev1.ImagePolicy{}
@@ -230,10 +232,25 @@ func TestFaultsAreTold(t *testing.T) {
 		"unknown policy":   {files: map[string]string{"x.yaml": "image: a:1 # {\"$imagepolicy\": \"NS:none\"}\n"}, reason: "UnknownPolicy"},
 		"misplaced marker": {files: map[string]string{"x.yaml": "a:\n  # {\"$imagepolicy\": \"NS:web\"}\n"}, reason: "MisplacedMarker"},
 		"malformed marker": {files: map[string]string{"x.yaml": "image: a:1 # {\"$imagepolicy\": \"web\"}\n"}, reason: "MalformedMarker"},
-		"no such path":     {auto: func(a *automationv1.ImageUpdateAutomation) { a.Spec.Update.Path = "./none" }, reason: automationv1.UpdateFailedReason},
-		"path outside":     {auto: func(a *automationv1.ImageUpdateAutomation) { a.Spec.Update.Path = "../../etc" }, reason: automationv1.UpdateFailedReason},
-		"bad template":     {auto: func(a *automationv1.ImageUpdateAutomation) { a.Spec.GitSpec.Commit.MessageTemplate = "{{" }, reason: automationv1.UpdateFailedReason, stall: true},
-		"removed field":    {auto: func(a *automationv1.ImageUpdateAutomation) { a.Spec.GitSpec.Commit.MessageTemplate = "{{ .Updated }}" }, reason: automationv1.RemovedTemplateFieldReason, stall: true},
+		"no push options": {auto: func(a *automationv1.ImageUpdateAutomation) {
+			a.Spec.GitSpec.Push = &automationv1.PushSpec{Options: map[string]string{"ci.skip": ""}}
+		}, reason: reasonOptions},
+		"forced refspec": {auto: func(a *automationv1.ImageUpdateAutomation) {
+			a.Spec.GitSpec.Push = &automationv1.PushSpec{Refspec: "refs/heads/main:+refs/heads/other"}
+		}, reason: automationv1.InvalidSourceConfigReason, stall: true},
+		"deleting refspec": {auto: func(a *automationv1.ImageUpdateAutomation) {
+			a.Spec.GitSpec.Push = &automationv1.PushSpec{Refspec: "refs/heads/main:"}
+		}, reason: automationv1.InvalidSourceConfigReason, stall: true},
+		"bad branch": {auto: func(a *automationv1.ImageUpdateAutomation) {
+			a.Spec.GitSpec.Push = &automationv1.PushSpec{Branch: "x\n+main"}
+		}, reason: automationv1.InvalidSourceConfigReason, stall: true},
+		"bad group": {auto: func(a *automationv1.ImageUpdateAutomation) {
+			a.Annotations = map[string]string{requestAnnotation: "gitea", groupAnnotation: "regex:("}
+		}, reason: automationv1.InvalidSourceConfigReason, stall: true},
+		"no such path":  {auto: func(a *automationv1.ImageUpdateAutomation) { a.Spec.Update.Path = "./none" }, reason: automationv1.UpdateFailedReason},
+		"path outside":  {auto: func(a *automationv1.ImageUpdateAutomation) { a.Spec.Update.Path = "../../etc" }, reason: automationv1.UpdateFailedReason},
+		"bad template":  {auto: func(a *automationv1.ImageUpdateAutomation) { a.Spec.GitSpec.Commit.MessageTemplate = "{{" }, reason: automationv1.UpdateFailedReason, stall: true},
+		"removed field": {auto: func(a *automationv1.ImageUpdateAutomation) { a.Spec.GitSpec.Commit.MessageTemplate = "{{ .Updated }}" }, reason: automationv1.RemovedTemplateFieldReason, stall: true},
 		"bad selector": {auto: func(a *automationv1.ImageUpdateAutomation) {
 			a.Spec.PolicySelector = &metav1.LabelSelector{MatchLabels: map[string]string{"a": strings.Repeat("x", 80)}}
 		}, reason: automationv1.InvalidPolicySelectorReason, stall: true},
@@ -272,6 +289,7 @@ func TestFaultsAreTold(t *testing.T) {
 				r := w.condition(meta.ReadyCondition)
 				return r.Status == metav1.ConditionFalse && r.Reason == c.reason
 			})
+			w.until("an Event with it", func() bool { return w.told(c.reason) > 0 })
 			if got := w.condition(meta.StalledCondition).Status == metav1.ConditionTrue; got != c.stall {
 				t.Errorf("stalled is %v", got)
 			}
@@ -282,6 +300,56 @@ func TestFaultsAreTold(t *testing.T) {
 				w.until("the sound file is updated all the same", func() bool { return w.runs("1.1.0") })
 			}
 		})
+	}
+}
+
+// TestHostileNamesInjectNothing: whatever a registry calls a tag is no YAML, and whatever files are called is no line of a message, no ref
+// and no word of a request.
+func TestHostileNamesInjectNothing(t *testing.T) {
+	t.Parallel()
+	for _, tag := range []string{"1.1.0\"\nevil: true", "1.1.0 # x", "1.1.0\n", "-1", "$(id)", "{{ .x }}", "1.1.0@sha256:x", strings.Repeat("9", 200)} {
+		t.Run(tag[:min(len(tag), 20)], func(t *testing.T) {
+			t.Parallel()
+			w := ready(t)
+			first := w.gitOut("rev-parse", "main")
+			w.choose("web", tag)
+			w.until("a refusal", func() bool { return w.condition(meta.ReadyCondition).Reason == string(edit.InvalidValue) })
+			w.until("an Event with it", func() bool { return w.told(string(edit.InvalidValue)) > 0 })
+			if w.gitOut("rev-parse", "main") != first {
+				t.Errorf("file is\n%s", w.file("web.yaml"))
+			}
+		})
+	}
+}
+
+func TestHostileFilesInjectNothing(t *testing.T) {
+	t.Parallel()
+	const trailer = "Signed-off-by: Mallory <m@example.com>"
+	evil := "a;$(id) +x:y @all [x](y)\n\n" + trailer + "/web.yaml"
+	w, g := requesting(t, map[string]string{groupAnnotation: "path"})
+	w.commit("evil", map[string]string{evil: strings.ReplaceAll(deployment, "  name: web\nspec", "  name: \"x\\n\\n"+trailer+"\"\nspec")})
+	a := w.get()
+	before := a.DeepCopy()
+	a.Spec.GitSpec.Commit.MessageTemplate = "{{ .Changed.FileChanges }}\n{{ range .Changed.Changes }}{{ .OldValue }}{{ end }}"
+	if err := w.client.Patch(t.Context(), a, client.MergeFrom(before)); err != nil {
+		t.Fatal(err)
+	}
+	w.choose("web", "1.1.0")
+	w.until("a request for each directory", func() bool { pulls, _ := g.get(); return len(pulls) == 2 })
+	pulls, _ := g.get()
+	for _, p := range pulls {
+		if !regexp.MustCompile(`^sluice/[a-z0-9-]+-auto-[A-Za-z0-9-]+$`).MatchString(p.head) {
+			t.Errorf("branch is %q", p.head)
+		}
+		if strings.Contains(p.title+p.body, "@all") || strings.Contains(p.body, "](y)") || strings.Contains(p.body, "\n"+trailer) || strings.Contains(p.title, "\n") {
+			t.Errorf("request says %q, %q", p.title, p.body)
+		}
+		if got := w.gitOut("log", "-1", "--format=%(trailers)", p.head); got != "" {
+			t.Errorf("the commit has the trailer %q", got)
+		}
+	}
+	if got := w.gitOut("for-each-ref", "--format=%(refname)"); strings.Count(got, "\n") != 2 || !strings.Contains(got, "refs/heads/main") {
+		t.Errorf("refs are\n%s", got)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	automationv1 "github.com/fluxcd/image-automation-controller/api/v1"
+	"github.com/fluxcd/pkg/apis/meta"
 
 	"github.com/sluice-cd/sluice/libs/git/branch"
 	"github.com/sluice-cd/sluice/libs/imageaccess"
@@ -31,12 +32,18 @@ const (
 	reasonUnknownImage  = edit.Reason("UnknownImage")
 	reasonNoLogin       = edit.Reason("AuthenticationFailed")
 	reasonNoAnswer      = edit.Reason("RegistryUnavailable")
+	reasonInsecure      = edit.Reason(meta.InsecureConnectionsDisallowedReason)
 	reasonVanished      = "TagVanished"
+	reasonExcluded      = "ImageExcluded"
 )
 
 func byWorkloads(auto *automationv1.ImageUpdateAutomation) bool {
 	return auto.Annotations[strategyAnnotation] == strategyWorkloads
 }
+
+// insecureAnnotation on an automation is a list, with commas and * for any part of a name, of registries that may be asked over plain HTTP for
+// images of workloads, as far as the settings allow it.
+const insecureAnnotation = "sluice.dev/insecure-registries"
 
 // checkStrategy refuses a word that means nothing.
 func checkStrategy(auto *automationv1.ImageUpdateAutomation) error {
@@ -58,7 +65,7 @@ func (j *job) survey(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ask := &images{updater: j.updater, every: max(j.auto.Spec.Interval.Duration, least)}
+	ask := &images{updater: j.updater, every: max(j.auto.Spec.Interval.Duration, least), insecure: list(j.auto.Annotations[insecureAnnotation])}
 	if requested := kube.RequestedAt(j.auto); requested != "" && requested != j.auto.Status.LastHandledReconcileAt {
 		ask.since = time.Now().UTC()
 	}
@@ -166,6 +173,12 @@ func (s *scanner) container(ctx context.Context, w edit.Workload, c edit.Contain
 	case v.again > 0:
 		s.again(v.again)
 		return nil, nil
+	case v.excluded:
+		s.found.held = append(s.found.held, held{
+			Policy: workloadKey(w, c), Place: fmt.Sprintf("%s:%d", w.File, w.Line), Present: c.Image.String(), Reason: reasonExcluded,
+			Message: "the settings of image-updater leave this image out",
+		})
+		return nil, nil
 	case v.tag == "" || v.tag == c.Image.Tag && c.Image.Digest == "":
 		return nil, nil
 	}
@@ -211,10 +224,13 @@ func (s *scanner) containerObjection(ctx context.Context, w edit.Workload, c edi
 	}
 	order, ranked := v.policy.Rank(present, v.tags[v.tag])
 	switch {
+	case w.Lowers || c.Image.Tag == "":
 	case ranked && order > 0:
-		return &held{Reason: reasonDowngrade, Message: fmt.Sprintf("%s ranks below %s, which is there", v.tag, c.Image.Tag)}, nil
-	case !listed && c.Image.Tag != "" && s.known.Written[workloadKey(w, c)].Ref != "":
-		return &held{Reason: reasonVanished, Message: fmt.Sprintf("tag %s, which is there, has vanished from the registry", c.Image.Tag)}, nil
+		return &held{Reason: reasonDowngrade, Message: fmt.Sprintf("%s ranks below %s, which is there; annotation %s: \"true\" on the workload lets it be written", v.tag, c.Image.Tag, downgradeAnnotation)}, nil
+	case !listed && s.known.Written[workloadKey(w, c)].Ref != "":
+		return &held{Reason: reasonVanished, Message: fmt.Sprintf("tag %s, which is there, has vanished from the registry; annotation %s: \"true\" on the workload lets %s be written", c.Image.Tag, downgradeAnnotation, v.tag)}, nil
+	case v.policy.Unknown(present):
+		return &held{Reason: reasonUnknownAge, Message: fmt.Sprintf("when %s, which is there, was built is not known, so %s may be older; annotation %s: \"true\" on the workload lets it be written", c.Image.Tag, v.tag, downgradeAnnotation)}, nil
 	}
 	return s.containerRolledBack(ctx, w, c, v, ref)
 }
@@ -266,6 +282,8 @@ func problemOf(w edit.Workload, c edit.Container, err error) *edit.Problem {
 	reason := reasonNoAnswer
 	var access *imageaccess.Error
 	switch {
+	case errors.Is(err, errInsecure):
+		reason = reasonInsecure
 	case errors.Is(err, policy.ErrInvalid):
 		reason = reasonInvalidFilter
 	case errors.Is(err, imageref.ErrInvalid):

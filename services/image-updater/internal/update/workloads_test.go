@@ -32,6 +32,7 @@ func (w *world) withImages() func(*Config) {
 		if c.Registries, err = registry.New(registry.Options{Budget: c.Cache.NewBudget(imagecache.Rate{Burst: 100})}); err != nil {
 			w.Fatal(err)
 		}
+		c.Images = imageaccess.DefaultRules()
 		if c.Access, err = imageaccess.New(c.Env.Cluster, false); err != nil {
 			w.Fatal(err)
 		}
@@ -70,7 +71,7 @@ func TestAnnotatedWorkloads(t *testing.T) {
 	for i, tag := range []string{"1.0.0", "1.2.0", "2.0.0"} {
 		images.Push(t, "org/web", tag, registrytest.Image{Created: time.Unix(int64(1000+i), 0)})
 	}
-	for i, tag := range []string{"z", "a", "k"} { // k is the newest
+	for i, tag := range []string{"z", "a", "k", "sha256-" + strings.Repeat("0", 64) + ".sig"} { // k is the newest but for its signature
 		images.Push(t, "org/side", tag, registrytest.Image{Created: time.Unix(int64(1000+i), 0)})
 	}
 	w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "pull"}, Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{
@@ -108,6 +109,66 @@ func TestAnnotatedWorkloads(t *testing.T) {
 	}
 }
 
+// TestRulesHoldForWorkloads: what the installation says about images holds for those that workloads name, too.
+func TestRulesHoldForWorkloads(t *testing.T) {
+	t.Parallel()
+	images := registrytest.Start(t, registrytest.Options{})
+	for i, tag := range []string{"1.0.0", "1.2.0", "2.0.0"} {
+		images.Push(t, "org/web", tag, registrytest.Image{Created: time.Unix(int64(1000+i), 0)})
+		images.Push(t, "org/side", tag, registrytest.Image{Created: time.Unix(int64(1000+i), 0)})
+	}
+	for name, c := range map[string]struct {
+		rules       imageaccess.Rules
+		insecure    string
+		held, ready string
+		webStays    bool
+	}{
+		"excluded": {rules: imageaccess.Rules{MaxTags: 10, Exclude: []string{"*/org/side"}}, held: reasonExcluded, ready: meta.SucceededReason},
+		"max tags": {rules: imageaccess.Rules{MaxTags: 2}, held: "TagsVanished", ready: meta.SucceededReason, webStays: true},
+		"insecure": {rules: imageaccess.Rules{MaxTags: 10}, insecure: "127.0.0.1:*", ready: meta.InsecureConnectionsDisallowedReason, webStays: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, gittest.Options{})
+			text := strings.ReplaceAll(strings.ReplaceAll(annotated, "    LOCK\n", ""), "HOST", images.Host())
+			w.commit("first", map[string]string{"web.yaml": strings.ReplaceAll(text, "side:a", "side:1.0.0")})
+			w.start(w.withImages(), func(conf *Config) { conf.Images = c.rules })
+			w.source()
+			w.automation(func(a *automationv1.ImageUpdateAutomation) {
+				workloads(a)
+				a.Annotations[insecureAnnotation] = c.insecure
+			})
+			w.until("the reasons", func() bool {
+				return w.condition(heldCondition).Reason == c.held && w.condition(meta.ReadyCondition).Reason == c.ready
+			})
+			if got := w.file("web.yaml"); strings.Contains(got, "org/web:1.0.0") != c.webStays || !strings.Contains(got, "org/side:1.0.0") {
+				t.Errorf("file is\n%s", got)
+			}
+		})
+	}
+}
+
+// TestUnknownAgeIsHeld: what is there may be newer than what would be written, unless somebody says that it does not matter.
+func TestUnknownAgeIsHeld(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gittest.Options{})
+	images := registrytest.Start(t, registrytest.Options{})
+	images.Push(t, "org/web", "1.0.0", registrytest.Image{Created: time.Unix(1000, 0)})
+	images.Push(t, "org/side", "k", registrytest.Image{Created: time.Unix(1000, 0)})
+	manifest := strings.ReplaceAll(annotated, "HOST", images.Host())
+	w.commit("first", map[string]string{"web.yaml": strings.ReplaceAll(manifest, "    LOCK\n", "")})
+	w.start(w.withImages())
+	w.source()
+	w.automation(workloads)
+	w.until("a hold", func() bool { return w.condition(heldCondition).Reason == reasonUnknownAge })
+	if !strings.Contains(w.file("web.yaml"), "side:a") {
+		t.Error("written all the same")
+	}
+	w.commit("lower", map[string]string{"web.yaml": strings.ReplaceAll(manifest, "LOCK", downgradeAnnotation+`: "true"`)})
+	w.request()
+	w.until("what was asked for", func() bool { return strings.Contains(w.file("web.yaml"), "side:k") })
+}
+
 func TestFaultsOfImagesAreTold(t *testing.T) {
 	t.Parallel()
 	images := registrytest.Start(t, registrytest.Options{Username: "jane", Password: "x"})
@@ -127,6 +188,7 @@ func TestFaultsOfImagesAreTold(t *testing.T) {
 			w.source()
 			w.automation(workloads)
 			w.until("the reason "+c.reason, func() bool { return w.condition(meta.ReadyCondition).Reason == c.reason })
+			w.until("an Event with it", func() bool { return w.told(c.reason) > 0 })
 		})
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -17,23 +16,20 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace/noop"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/libs/bus"
 	"github.com/sluice-cd/sluice/libs/bus/bustest"
 	"github.com/sluice-cd/sluice/libs/controlplane"
-	"github.com/sluice-cd/sluice/libs/controlplane/controlplanetest"
 	"github.com/sluice-cd/sluice/libs/git"
 	"github.com/sluice-cd/sluice/libs/git/access"
 	"github.com/sluice-cd/sluice/libs/gittest"
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/service"
+	"github.com/sluice-cd/sluice/libs/service/servicetest"
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
 	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
@@ -47,7 +43,7 @@ func TestMain(m *testing.M) {
 		victim()
 		return
 	}
-	os.Exit(controlplanetest.Run(m, controlplane.Options{}, func(c *controlplane.ControlPlane) { cluster = c }))
+	os.Exit(servicetest.Main(m, "../../../../deploy/crds/*.yaml", func(c *controlplane.ControlPlane) { cluster = c }))
 }
 
 // worldLabel keeps the tests, which share an API server, from working on each other's objects.
@@ -99,7 +95,9 @@ func newWorld(t testing.TB, o gittest.Options) *world {
 	if w.client, err = client.New(cluster.RESTConfig(), client.Options{Scheme: kube.Scheme()}); err != nil {
 		t.Fatal(err)
 	}
-	w.installDefinitions()
+	w.until("definitions are served", func() bool {
+		return w.client.List(w.Context(), &automationv1.ImageUpdateAutomationList{}) == nil && w.client.List(w.Context(), &imagev1.ImagePolicyList{}) == nil
+	})
 	if err := w.client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}); err != nil {
 		t.Fatal(err)
 	}
@@ -114,33 +112,6 @@ func newWorld(t testing.TB, o gittest.Options) *world {
 	}
 	w.policies = &policies{world: w, made: map[types.NamespacedName]state.Chosen{}}
 	return w
-}
-
-func (w *world) installDefinitions() {
-	w.Helper()
-	files, err := filepath.Glob("../../../../deploy/crds/*.yaml")
-	if err != nil || len(files) == 0 {
-		w.Fatalf("no definitions: %v", err)
-	}
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			w.Fatal(err)
-		}
-		decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(string(data)), 4096)
-		for {
-			u := &unstructured.Unstructured{}
-			if decoder.Decode(&u.Object) != nil {
-				break
-			}
-			if err := w.client.Create(w.Context(), u); len(u.Object) > 0 && err != nil && !apierrors.IsAlreadyExists(err) {
-				w.Fatal(err)
-			}
-		}
-	}
-	w.until("definitions are served", func() bool {
-		return w.client.List(w.Context(), &automationv1.ImageUpdateAutomationList{}) == nil && w.client.List(w.Context(), &imagev1.ImagePolicyList{}) == nil
-	})
 }
 
 // start runs a replica of the stage, and the stage policy, until the test ends.
@@ -305,6 +276,22 @@ func (w *world) condition(kind string) metav1.Condition {
 		return *c
 	}
 	return metav1.Condition{}
+}
+
+// told counts the Events about the automation with a reason.
+func (w *world) told(reason string) int {
+	w.Helper()
+	var list corev1.EventList
+	if err := w.client.List(w.Context(), &list, client.InNamespace(w.namespace)); err != nil {
+		w.Fatal(err)
+	}
+	n := 0
+	for _, e := range list.Items {
+		if e.InvolvedObject.Name == "auto" && e.Reason == reason {
+			n++
+		}
+	}
+	return n
 }
 
 // request asks for a run now and waits until it has ended.

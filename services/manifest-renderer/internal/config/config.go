@@ -31,11 +31,13 @@ type Config struct {
 	// RemoteBasesAllow are networks (CIDR) that remote bases may come from although they are this machine or serve its
 	// metadata.
 	RemoteBasesAllow []string
+	// RemoteBasesDiskBytes bounds the repositories of remote bases on disk, but for those that are being fetched.
+	RemoteBasesDiskBytes int64
 }
 
 // Default returns the settings for a pod; SealKeyFile must be added.
 func Default() Config {
-	return Config{Concurrency: 8, TreeCacheBytes: 128 << 20}
+	return Config{Concurrency: 8, TreeCacheBytes: 128 << 20, RemoteBasesDiskBytes: 2 << 30}
 }
 
 // AddFlags defines a flag for each setting.
@@ -49,6 +51,7 @@ func (c *Config) AddFlags(f *pflag.FlagSet) {
 	f.BoolVar(&c.StrictSubstitution, "strict-substitution", c.StrictSubstitution, "fail on variables without a value or default, as Flux's feature gate StrictPostBuildSubstitutions does")
 	f.BoolVar(&c.NoRemoteBases, "no-remote-bases", c.NoRemoteBases, "refuse kustomizations that name bases, components or files by address")
 	f.StringSliceVar(&c.RemoteBasesAllow, "remote-bases-allow", c.RemoteBasesAllow, "networks (CIDR) that remote bases may come from although they are this machine, link-local or a cloud's metadata")
+	f.Int64Var(&c.RemoteBasesDiskBytes, "remote-bases-disk-bytes", c.RemoteBasesDiskBytes, "bytes of repositories of remote bases kept on disk, beside those that are being fetched; those not used for the longest go first")
 }
 
 // Validate says what is wrong, by flag.
@@ -58,6 +61,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Concurrency < 1 {
 		return fmt.Errorf("--concurrency %d: want at least 1", c.Concurrency)
+	}
+	if c.RemoteBasesDiskBytes < 1 {
+		return fmt.Errorf("--remote-bases-disk-bytes %d: want at least 1", c.RemoteBasesDiskBytes)
 	}
 	if c.DefaultDecryptionServiceAccount != "" && !c.ObjectIdentities {
 		return fmt.Errorf("--default-decryption-service-account needs --object-level-workload-identity")

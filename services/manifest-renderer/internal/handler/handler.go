@@ -112,6 +112,20 @@ func (h *Handler) Run(ctx context.Context, run *stage.Run) (stage.Result, error)
 	return h.bringForward(ctx, run, k, last)
 }
 
+// Watched has this process forget what it knows of a Kustomization that is deleted, whichever replica has the run of the deletion.
+type Watched struct {
+	kube.Waker
+	Handler *Handler
+}
+
+// Trigger wakes the stage.
+func (w Watched) Trigger(ctx context.Context, key types.NamespacedName, hint stage.Hint) {
+	if hint.Cause == "deleted" {
+		w.Handler.forget(key)
+	}
+	w.Waker.Trigger(ctx, key, hint)
+}
+
 // forget forgets a Kustomization that is gone, or going.
 func (h *Handler) forget(key types.NamespacedName) {
 	h.Sets.Forget(key)

@@ -26,7 +26,8 @@ import (
 )
 
 const (
-	// fetchDelay is when to come back should nobody wake who waits for a fetch: no fetch takes longer.
+	// fetchDelay is when to come back should nobody wake who waits for a fetch: the process that fetches may end. Most fetches take less;
+	// who comes back to one that waits for its turn goes on waiting.
 	fetchDelay = 70 * time.Second
 	// freshLeast bounds short intervals: there has to be time to get from the fetch to the run.
 	freshLeast = 5 * time.Second

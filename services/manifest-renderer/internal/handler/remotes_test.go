@@ -3,17 +3,22 @@ package handler
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/libs/bus/bustest"
 	"github.com/sluice-cd/sluice/libs/gittest"
+	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
 	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/remote"
+	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/render"
+	"github.com/sluice-cd/sluice/services/manifest-renderer/internal/tree"
 )
 
 // fetching lets a world fetch from this machine.
@@ -76,4 +81,39 @@ func TestRemoteBaseIsFollowed(t *testing.T) {
 	w.await("app", func(r state.Rendered) bool { return r.Told && strings.Contains(w.objects(r.Set), `"v":"two"`) })
 	w.request("slow")
 	w.await("slow", func(r state.Rendered) bool { return r.Told && strings.Contains(w.objects(r.Set), `"v":"two"`) })
+}
+
+// wakes are those that passed.
+type wakes []string
+
+func (w *wakes) Trigger(_ context.Context, _ types.NamespacedName, hint stage.Hint) {
+	*w = append(*w, hint.Cause)
+}
+
+// Each replica sees a deletion, and one of them has the run.
+func TestDeletedKustomizationsAreForgottenByAll(t *testing.T) {
+	h := &Handler{Sets: NewSets(nil, nil)}
+	key := types.NamespacedName{Namespace: "team", Name: "app"}
+	h.Sets.noteRead("reads", tree.ReadSet{})
+	h.Sets.Remember(key, "reads")
+	h.remotes.Store(key, []render.Address{})
+	h.requests.Store(key, request{})
+	known := func() bool {
+		_, remotes := h.remotes.Load(key)
+		_, requests := h.requests.Load(key)
+		return remotes || requests || h.Sets.LastRead(key) != nil
+	}
+	var passed wakes
+	w := Watched{&passed, h}
+	w.Trigger(t.Context(), key, stage.Hint{Cause: "changed"})
+	if !known() {
+		t.Error("a change was taken for a deletion")
+	}
+	w.Trigger(t.Context(), key, stage.Hint{Cause: "deleted"})
+	if known() {
+		t.Error("it is still known")
+	}
+	if !slices.Equal(passed, wakes{"changed", "deleted"}) {
+		t.Errorf("passed %v", passed)
+	}
 }

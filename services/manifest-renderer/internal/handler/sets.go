@@ -81,7 +81,7 @@ func (s *Sets) Put(ctx context.Context, next state.Rendered, result *render.Resu
 // NamedSets returns what rendered Kustomizations name in the store of sets.
 func NamedSets(b *bus.Conn) func(context.Context) (map[string]bool, error) {
 	return func(ctx context.Context) (map[string]bool, error) {
-		known, err := stage.ListStates[state.Rendered](ctx, b, state.StageRender)
+		known, err := stage.ListStates[state.Rendered](ctx, b, state.StageRender, "")
 		if err != nil {
 			return nil, err
 		}

@@ -23,7 +23,7 @@ func factOf(k *kustomizev1.Kustomization, last, next state.Rendered, started tim
 	}
 	if failure != nil {
 		fact.Kind = &factsv1.Fact_RenderFailed{RenderFailed: &factsv1.RenderFailed{
-			Reason: failure.reason, Message: failure.Error(), Retryable: failure.passing(),
+			Reason: failure.reason, Message: failure.Error(), Retryable: failure.passing(), Unchanged: failsAsBefore(last, next),
 		}}
 		return fact
 	}
@@ -32,6 +32,11 @@ func factOf(k *kustomizev1.Kustomization, last, next state.Rendered, started tim
 		Unchanged: last.Set == next.Set, Duration: durationpb.New(time.Since(started)),
 	}}
 	return fact
+}
+
+// failsAsBefore says whether a failure is that of the last render, of which nothing that it read is different.
+func failsAsBefore(last, next state.Rendered) bool {
+	return next.FailedReadSet != "" && next.FailedReadSet == last.FailedReadSet && next.Generation == last.Generation && next.SourceRevision != last.SourceRevision
 }
 
 // Report leaves for applier, which writes the status, what a run could not say itself.

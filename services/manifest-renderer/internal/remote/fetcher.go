@@ -34,6 +34,8 @@ type Options struct {
 	Log  *slog.Logger
 	// KeptBytes bounds the trees and files in memory; zero means 128 MiB.
 	KeptBytes int64
+	// DiskBytes bounds the repositories on disk, but for those that are being fetched; zero means 2 GiB.
+	DiskBytes int64
 }
 
 // Bounds of all fetches.
@@ -42,6 +44,7 @@ const (
 	atOnceHost  = 4 // from one host, so that a slow one leaves others their turn
 	mostEntries = 512
 	keptBytes   = 128 << 20
+	diskBytes   = 2 << 30
 	// trustFailure is how long a failure is not tried again.
 	trustFailure = 5 * time.Second
 	unusedMirror = time.Hour
@@ -95,6 +98,9 @@ func New(o Options) (*Fetcher, error) {
 	if o.KeptBytes == 0 {
 		o.KeptBytes = keptBytes
 	}
+	if o.DiskBytes == 0 {
+		o.DiskBytes = diskBytes
+	}
 	dir, err := tempdir.New("sluice-remote-")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for remote bases: %w", err)
@@ -118,7 +124,7 @@ func (f *Fetcher) Run(ctx context.Context) {
 	for range atOnce {
 		all.Go(func() { f.work(ctx) })
 	}
-	all.Go(func() { f.expire(ctx) })
+	all.Go(func() { f.mirrors.Tidy(ctx, unusedMirror) })
 	all.Wait()
 	_ = f.mirrors.Close()
 	if err := f.dir.Remove(); err != nil {
@@ -220,6 +226,9 @@ func (f *Fetcher) serve(ctx context.Context, e *entry) {
 		return
 	}
 	waiting := f.keep(e, remote, err)
+	if e.target.repository != nil {
+		f.shrink(ctx)
+	}
 	if err != nil {
 		f.options.Log.Info("remote base not fetched", "url", e.address.String(), "err", err)
 	}

@@ -92,18 +92,9 @@ func checkSize(found map[render.Address]render.Remote) error {
 	return nil
 }
 
-// expire removes unused mirrors now and then.
-func (f *Fetcher) expire(ctx context.Context) {
-	each := time.NewTicker(unusedMirror / 4)
-	defer each.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-each.C:
-			if err := f.mirrors.Expire(ctx, unusedMirror); err != nil && ctx.Err() == nil {
-				f.options.Log.Warn("cannot remove unused repositories of remote bases", "err", err)
-			}
-		}
+// shrink keeps the mirrors within bounds. A tree that is in memory needs no mirror; who comes for a mirror that went fetches all of it.
+func (f *Fetcher) shrink(ctx context.Context) {
+	if err := f.mirrors.Shrink(ctx, f.options.DiskBytes); err != nil && ctx.Err() == nil {
+		f.options.Log.Warn("cannot bound the repositories of remote bases on disk", "err", err)
 	}
 }

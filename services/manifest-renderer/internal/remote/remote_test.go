@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -132,6 +133,29 @@ func TestRepositories(t *testing.T) {
 		if d != "" || got.ID != want.hash || got.Path != want.path {
 			t.Errorf("%s: %s at %s: %s", suffix, got.Path, got.ID, d)
 		}
+	}
+}
+
+func TestRepositoriesOnDiskAreBounded(t *testing.T) {
+	s, r := gitServer(t)
+	commit(t, r, gittest.Commit{Files: map[string]string{"a.yaml": "one"}})
+	w := newWorld(t, Options{Allow: loopback, DiskBytes: 1})
+	address := render.Address{Text: s.URL("org/repo") + "//."}
+	for _, want := range []string{"one", "two"} { // the second time with nothing on disk
+		got, err := w.get(address, 0)
+		if err != nil || files(got)["a.yaml"] != want {
+			t.Fatalf("%v, %v", files(got), err)
+		}
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			left, err := os.ReadDir(filepath.Join(w.dir.Path, "mirrors"))
+			if err == nil && len(left) == 0 {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%d repositories are on disk, %v", len(left), err)
+			}
+		}
+		commit(t, r, gittest.Commit{Files: map[string]string{"a.yaml": "two"}})
 	}
 }
 

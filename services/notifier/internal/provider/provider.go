@@ -8,11 +8,14 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"time"
 
 	notifyv1 "github.com/fluxcd/notification-controller/api/v1beta3"
 	eventv1 "github.com/fluxcd/pkg/apis/event/v1beta1"
+
+	"github.com/sluice-cd/sluice/libs/git/identity"
 )
 
 // Sender tells one place. It may be used by several goroutines at once, and keeps nothing of what it sent.
@@ -39,7 +42,12 @@ type Message struct {
 	Resolved bool
 	// Incident is the same for a failure, its reminders and its end; hexadecimal, at most 64 characters.
 	Incident string
+	// Alert is who wants it told.
+	Alert Alert
 }
+
+// Alert names an Alert.
+type Alert struct{ Namespace, Name, UID string }
 
 // State is how far what a message tells of has come.
 type State string
@@ -128,6 +136,8 @@ type Settings struct {
 	Proxy *url.URL
 	// Cloud gives tokens of cloud identities, for spec.serviceAccountName or the process's own.
 	Cloud Cloud
+	// Apps gives tokens of GitHub Apps and keeps them; nil asks GitHub for one with each sender.
+	Apps Apps
 	// AllowPrivate lets addresses lead into private networks; link-local ones are refused always.
 	AllowPrivate bool
 }
@@ -138,6 +148,11 @@ type Cloud interface {
 	Token(ctx context.Context, provider, scope string) (token string, ends time.Time, err error)
 }
 
+// Apps gives tokens of the installations of GitHub Apps.
+type Apps interface {
+	GitHub(ctx context.Context, app *identity.GitHubApp, client *http.Client) (token string, err error)
+}
+
 // Traits say how a type of Provider is to be used.
 type Traits struct {
 	// Groups: told in Content, for people: a commit's objects make one message. Others are told each event.
@@ -146,7 +161,8 @@ type Traits struct {
 	Edits bool
 	// CommitStatus: Status is what is sent.
 	CommitStatus bool
-	// Comments: one comment at a request for each Incident, edited in place.
+	// Comments: one comment at a request for each object (of a group, for its Incident), found again and edited in place. Events that name
+	// no request (change_request in their metadata) are not told.
 	Comments bool
 	// Every is the shortest time between two messages that the service allows in the long run, 0 for none, and Burst how many may come
 	// at once. Source: the service's published limits.

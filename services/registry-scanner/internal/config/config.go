@@ -4,10 +4,10 @@ package config
 import (
 	"fmt"
 	"path"
-	"slices"
 
 	"github.com/spf13/pflag"
 
+	"github.com/sluice-cd/sluice/libs/imageaccess"
 	"github.com/sluice-cd/sluice/libs/imagecache"
 )
 
@@ -18,14 +18,7 @@ type Config struct {
 	Concurrency int
 	// Rate is how many requests each registry host gets from all replicas together; they must all have the same.
 	Rate imagecache.Rate
-	// MaxTags bounds the tags that are taken of one image; a listing with more is marked as not complete.
-	MaxTags int
-	// Include and Exclude are globs of canonical names of images, with * for any part: what is not included, all by default, or
-	// is excluded, is not scanned.
-	Include, Exclude []string
-	// InsecureHosts are the hosts, with * for any part of a name, that may be asked over plain HTTP where an object says insecure; all by
-	// default, as in Flux.
-	InsecureHosts []string
+	imageaccess.Rules
 	// TokenHosts are token services that get the credential of any registry that names them, beside those on the registry's own domain.
 	TokenHosts []string
 	// ObjectIdentities lets ImageRepositories name a service account with whose identity a cloud is asked; it is the feature gate
@@ -36,7 +29,7 @@ type Config struct {
 // Default returns the settings for a pod.
 func Default() Config {
 	return Config{
-		Concurrency: 16, Rate: imagecache.Rate{PerSecond: 20, Burst: 20}, MaxTags: 100_000, InsecureHosts: []string{"*"},
+		Concurrency: 16, Rate: imagecache.Rate{PerSecond: 20, Burst: 20}, Rules: imageaccess.DefaultRules(),
 		TokenHosts: []string{"sso.redhat.com"},
 	}
 }
@@ -53,10 +46,7 @@ func (c *Config) AddFlags(f *pflag.FlagSet) {
 func (c *Config) AddRegistryFlags(f *pflag.FlagSet) {
 	f.Float64Var(&c.Rate.PerSecond, "registry-rps", c.Rate.PerSecond, "requests per second that each registry host gets, from all replicas together; 0 for any number")
 	f.IntVar(&c.Rate.Burst, "registry-burst", c.Rate.Burst, "requests that a registry host may get at once after a pause")
-	f.IntVar(&c.MaxTags, "max-tags", c.MaxTags, "most tags taken of one image")
-	f.StringSliceVar(&c.Include, "registry-include-image", c.Include, "scan only images whose canonical name matches one of these; * for any part, empty for all")
-	f.StringSliceVar(&c.Exclude, "registry-exclude-image", c.Exclude, "do not scan images whose canonical name matches one of these; * for any part")
-	f.StringSliceVar(&c.InsecureHosts, "insecure-hosts", c.InsecureHosts, "registries that may be asked over plain HTTP where an object says insecure; * for any part of a name, empty for none")
+	c.Rules.AddFlags(f)
 	f.StringSliceVar(&c.TokenHosts, "registry-token-hosts", c.TokenHosts, "token services that get the login for any registry that names them, beside those on the registry's own domain; * for any part of a name")
 }
 
@@ -72,13 +62,11 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("--registry-rps %v: want 0 or more", c.Rate.PerSecond)
 	case c.Rate.Burst < 1:
 		return fmt.Errorf("--registry-burst %d: want at least 1", c.Rate.Burst)
-	case c.MaxTags < 1:
-		return fmt.Errorf("--max-tags %d: want at least 1", c.MaxTags)
 	}
-	for _, pattern := range append(slices.Clone(c.InsecureHosts), c.TokenHosts...) {
+	for _, pattern := range c.TokenHosts {
 		if _, err := path.Match(pattern, ""); err != nil {
-			return fmt.Errorf("--insecure-hosts, --registry-token-hosts: %q is no pattern", pattern)
+			return fmt.Errorf("--registry-token-hosts: %q is no pattern", pattern)
 		}
 	}
-	return nil
+	return c.Rules.Validate()
 }

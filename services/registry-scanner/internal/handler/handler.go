@@ -64,9 +64,9 @@ func (s *Scanner) Run(ctx context.Context, run *stage.Run) (stage.Result, error)
 		return stage.Result{}, err
 	}
 	before := known
-	listing, err := s.look(ctx, run, repo, &known)
+	found, err := s.look(ctx, run, repo, &known)
 	if err == nil {
-		err = s.succeeded(ctx, run, repo, before, known, listing)
+		err = s.succeeded(ctx, run, repo, before, known, found)
 	}
 	if kube.IsConflict(err) { // what was read is older than what is there
 		return stage.Result{}, stage.After(250*time.Millisecond, err)
@@ -74,10 +74,10 @@ func (s *Scanner) Run(ctx context.Context, run *stage.Run) (stage.Result, error)
 	if err != nil {
 		return s.failed(ctx, run, repo, known, err)
 	}
-	if listing.StartedAt.Before(known.RequestedSince) { // it was begun before, and only gone on with
+	if found.listing.StartedAt.Before(known.RequestedSince) { // it was begun before, and only gone on with
 		return stage.Result{Next: least, Exact: true}, nil
 	}
-	return stage.Result{Next: untilDue(repo, listing)}, nil
+	return stage.Result{Next: untilDue(repo, found.listing)}, nil
 }
 
 // release lets a deleted object go that has a finalizer from Flux.

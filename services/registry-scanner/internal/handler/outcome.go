@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -27,34 +28,35 @@ import (
 
 const latestTags = 10
 
+// seen is a listing as an object sees it.
+type seen struct {
+	listing *imagecache.Listing
+	latest  []string // the last tags by alphabet, the very last first
+}
+
 // note writes down what a listing is for an object.
-func note(repo *imagev1.ImageRepository, known *state.Scanned, want *target, listing *imagecache.Listing) error {
+func note(repo *imagev1.ImageRepository, known *state.Scanned, want *target, listing *imagecache.Listing) (*seen, error) {
 	tags, err := listing.Exclude(want.exclusions)
 	if err != nil {
-		return &specError{imagev1.ReadOperationFailedReason, err}
+		return nil, &specError{imagev1.ReadOperationFailedReason, err}
 	}
 	known.Generation, known.Image, known.Credential, known.Exclusions = repo.Generation, want.scope.Image, want.scope.Credential, want.exclusions
 	known.Listing, known.Tags, known.Total, known.Previous = listing.Digest(), len(tags), len(listing.Tags), listing.PreviousCount
 	known.Vanished, known.Complete, known.Shrunk = len(listing.Vanished), listing.Complete, listing.Shrunk()
 	known.Revision, known.ScannedAt = revision(tags), listing.ScannedAt
-	return nil
+	return &seen{listing, latest(tags)}, nil
 }
 
 // revision is a checksum of tags.
 func revision(tags []imagecache.Tag) string {
 	sum := sha256.New()
 	for _, t := range tags {
-		fmt.Fprintln(sum, t.Name)
+		_, _ = io.WriteString(sum, t.Name+"\n")
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:8])
 }
 
-// latest are the last tags by alphabet, the very last first.
-func latest(listing *imagecache.Listing, exclusions []string) []string {
-	tags, err := listing.Exclude(exclusions)
-	if err != nil {
-		return nil
-	}
+func latest(tags []imagecache.Tag) []string {
 	var names []string
 	for _, t := range slices.Backward(tags) {
 		if len(names) == latestTags {
@@ -66,7 +68,7 @@ func latest(listing *imagecache.Listing, exclusions []string) []string {
 }
 
 // succeeded saves what is known, writes the status and tells of other tags. A run that was killed half-way does here what is missing.
-func (s *Scanner) succeeded(ctx context.Context, run *stage.Run, repo *imagev1.ImageRepository, old, known state.Scanned, listing *imagecache.Listing) error {
+func (s *Scanner) succeeded(ctx context.Context, run *stage.Run, repo *imagev1.ImageRepository, old, known state.Scanned, found *seen) error {
 	if err := s.save(ctx, run, old, known); err != nil {
 		return err
 	}
@@ -76,7 +78,7 @@ func (s *Scanner) succeeded(ctx context.Context, run *stage.Run, repo *imagev1.I
 	status.CanonicalImageName, status.ObservedExclusionList = known.Image, known.Exclusions
 	status.ObservedGeneration, status.LastHandledReconcileAt = repo.Generation, kube.RequestedAt(repo)
 	status.LastScanResult = &imagev1.ScanResult{
-		Revision: known.Revision, TagCount: known.Tags, ScanTime: metav1.NewTime(listing.ScannedAt.Truncate(time.Second)), LatestTags: latest(listing, known.Exclusions),
+		Revision: known.Revision, TagCount: known.Tags, ScanTime: metav1.NewTime(known.ScannedAt.Truncate(time.Second)), LatestTags: found.latest,
 	}
 	kube.MarkReady(&status.Conditions, repo.Generation, meta.SucceededReason, message)
 	if err := s.write(ctx, run, before, repo); err != nil {
@@ -88,6 +90,11 @@ func (s *Scanner) succeeded(ctx context.Context, run *stage.Run, repo *imagev1.I
 	}
 	if known.Told != told {
 		if err := s.tell(ctx, run, repo, known); err != nil {
+			return err
+		}
+	}
+	if known.Failed != "" {
+		if err := run.Tell(ctx, recoveredFact(repo)); err != nil {
 			return err
 		}
 	}
@@ -154,6 +161,9 @@ func (s *Scanner) failed(ctx context.Context, run *stage.Run, repo *imagev1.Imag
 	}
 	if known.Failed != told.reason+": "+told.message {
 		run.Log.Warn("cannot scan image", "image", repo.Spec.Image, "reason", told.reason, "err", failure)
+		if err := run.Tell(ctx, failedFact(repo, told)); err != nil {
+			return stage.Result{}, errors.Join(failure, err)
+		}
 		s.Events.Warning(repo, "", told.reason, told.message)
 		known.Failed = told.reason + ": " + told.message
 	}
@@ -167,6 +177,20 @@ func (s *Scanner) failed(ctx context.Context, run *stage.Run, repo *imagev1.Imag
 		return stage.Result{}, stage.After(told.after, failure)
 	}
 	return stage.Result{}, failure
+}
+
+func failedFact(repo *imagev1.ImageRepository, told failure) *factsv1.Fact {
+	return &factsv1.Fact{
+		Id: fmt.Sprintf("%s/image-failed/%s/%d", repo.UID, told.reason, time.Now().UnixNano()), Object: reference(repo),
+		Kind: &factsv1.Fact_ImageFailed{ImageFailed: &factsv1.ImageFailed{Reason: told.reason, Message: told.message}},
+	}
+}
+
+func recoveredFact(repo *imagev1.ImageRepository) *factsv1.Fact {
+	return &factsv1.Fact{
+		Id: fmt.Sprintf("%s/recovered/%d", repo.UID, time.Now().UnixNano()), Object: reference(repo),
+		Kind: &factsv1.Fact_Recovered{Recovered: &factsv1.Recovered{Message: "scanning works again"}},
+	}
 }
 
 // comeBack is when to come back from what is no failure: the budget is used up, or somebody else scans.

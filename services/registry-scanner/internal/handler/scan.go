@@ -24,7 +24,7 @@ const maxPages = 10_000
 
 // look returns the listing that the object is to have: the one in the cache where that is fresh enough, otherwise a new one. It notes
 // in known what the listing is.
-func (s *Scanner) look(ctx context.Context, run *stage.Run, repo *imagev1.ImageRepository, known *state.Scanned) (*imagecache.Listing, error) {
+func (s *Scanner) look(ctx context.Context, run *stage.Run, repo *imagev1.ImageRepository, known *state.Scanned) (*seen, error) {
 	ctx, cancel := context.WithTimeout(ctx, repo.GetTimeout())
 	defer cancel()
 	want, err := s.target(ctx, repo)
@@ -43,7 +43,7 @@ func (s *Scanner) look(ctx context.Context, run *stage.Run, repo *imagev1.ImageR
 			return nil, err
 		}
 	}
-	return listing, note(repo, known, want, listing)
+	return note(repo, known, want, listing)
 }
 
 // notePush takes note of a push that somebody spoke of as of a request for a scan.
@@ -57,7 +57,7 @@ func (s *Scanner) notePush(ctx context.Context, known *state.Scanned, want *targ
 
 // scan makes a new listing, unless somebody does or just did.
 func (s *Scanner) scan(ctx context.Context, run *stage.Run, repo *imagev1.ImageRepository, known *state.Scanned, want *target) (*imagecache.Listing, error) {
-	lock, err := s.Cache.TryLock(ctx, want.scope)
+	lock, err := s.Cache.Begin(ctx, want.scope)
 	if err != nil {
 		return nil, err
 	}
@@ -65,22 +65,17 @@ func (s *Scanner) scan(ctx context.Context, run *stage.Run, repo *imagev1.ImageR
 		return nil, errBusy
 	}
 	defer lock.Release(ctx)
-	before, err := s.Cache.Listing(ctx, want.scope)
-	if err != nil || !isDue(repo, known, before) {
-		return before, err
+	before := lock.Listing
+	if !isDue(repo, known, before) {
+		return before, nil
 	}
 	tags, err := s.list(ctx, lock, want)
 	if err != nil {
 		return nil, err
 	}
 	listing := imagecache.NewListing(want.scope.Image, tags.Names, tags.Next == "", tags.StartedAt, time.Now(), s.forerunner(ctx, before, known, want))
-	if err := s.Cache.PutListing(ctx, want.scope, listing); err != nil {
+	if err := lock.Finish(ctx, listing); err != nil {
 		return nil, err
-	}
-	if tags.Pages >= keepEvery {
-		if err := s.Cache.DropPartial(ctx, want.scope); err != nil {
-			return nil, err
-		}
 	}
 	if before != nil && before.Digest() != listing.Digest() {
 		s.wakeSharers(ctx, run, want)
@@ -103,10 +98,7 @@ func (s *Scanner) forerunner(ctx context.Context, before *imagecache.Listing, kn
 
 // list reads all pages, from where an earlier run got to. What was read is kept when a later page cannot be had.
 func (s *Scanner) list(ctx context.Context, lock *imagecache.Lock, want *target) (*imagecache.Partial, error) {
-	tags, err := s.Cache.Partial(ctx, want.scope)
-	if err != nil {
-		return nil, err
-	}
+	tags := lock.Partial
 	if tags == nil {
 		tags = &imagecache.Partial{StartedAt: time.Now().UTC()}
 	}
@@ -121,7 +113,7 @@ func (s *Scanner) list(ctx context.Context, lock *imagecache.Lock, want *target)
 			return nil, fmt.Errorf("list tags of %s: %w: more than %d pages", want.image, registry.ErrMalformed, maxPages)
 		}
 		if tags.Pages%keepEvery == 0 {
-			if err := errors.Join(s.Cache.PutPartial(ctx, want.scope, tags), lock.Extend(ctx)); err != nil {
+			if err := s.Cache.PutPartial(ctx, want.scope, tags); err != nil {
 				return nil, err
 			}
 		}

@@ -7,12 +7,28 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-
-	"github.com/sluice-cd/sluice/libs/localrun"
 )
 
-// Root is the project's folder, the one above with go.work.
-func Root() (string, error) {
+// ServicePackages are the packages of services by name.
+func ServicePackages(services ...string) []string {
+	packages := make([]string, len(services))
+	for i, name := range services {
+		packages[i] = "./services/" + name + "/cmd/" + name
+	}
+	return packages
+}
+
+// CommandPackages are the packages of commands by name.
+func CommandPackages(commands ...string) []string {
+	packages := make([]string, len(commands))
+	for i, name := range commands {
+		packages[i] = "./tools/cmd/" + name
+	}
+	return packages
+}
+
+// root is the project's folder, the one above with go.work.
+func root() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", fmt.Errorf("find the project: %w", err)
@@ -25,13 +41,10 @@ func Root() (string, error) {
 	return "", errors.New("find the project: no go.work above this folder")
 }
 
-// build builds the programs as a release has them.
-func build(ctx context.Context, root, dir string) error {
-	args := []string{"build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", dir + string(filepath.Separator), "./tools/cmd/" + localrun.Bus}
-	for _, service := range localrun.Services {
-		args = append(args, "./services/"+service+"/cmd/"+service)
-	}
-	cmd := exec.CommandContext(ctx, "go", args...)
+// build builds programs as a release has them.
+func build(ctx context.Context, root, dir string, packages []string) error {
+	args := []string{"build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", dir + string(filepath.Separator)}
+	cmd := exec.CommandContext(ctx, "go", append(args, packages...)...)
 	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build programs: %w\n%s", err, out)

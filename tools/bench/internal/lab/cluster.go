@@ -18,7 +18,7 @@ import (
 )
 
 // installCRDs installs the custom resource definitions and returns when they are served.
-func (l *Lab) installCRDs(ctx context.Context) error {
+func (s *Site) installCRDs(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	all, err := crds.All()
@@ -26,28 +26,26 @@ func (l *Lab) installCRDs(ctx context.Context) error {
 		return err
 	}
 	for _, crd := range all {
-		if err := l.Client.Create(ctx, crd); err != nil {
+		if err := s.Client.Create(ctx, crd); err != nil {
 			return fmt.Errorf("install %s: %w", crd.Name, err)
 		}
 	}
 	for _, crd := range all {
-		if err := l.awaitEstablished(ctx, crd); err != nil {
+		if err := s.awaitEstablished(ctx, crd); err != nil {
 			return fmt.Errorf("install %s: %w", crd.Name, err)
 		}
 	}
-	return l.awaitCreates(ctx)
+	return s.awaitCreates(ctx)
 }
 
 // awaitCreates returns when custom resources are created without delay: for two seconds after a definition is established the API server
 // holds each create of its kind, for the sake of other API servers that may not know it yet. That would be measured as Sluice's time.
-func (l *Lab) awaitCreates(ctx context.Context) error {
-	for _, probe := range []client.Object{
-		workload.GitRepository("https://probe.invalid/probe.git", time.Hour), workload.Kustomization("probe", "./", time.Hour),
-	} {
+func (s *Site) awaitCreates(ctx context.Context) error {
+	for _, probe := range s.options.Probes {
 		probe.SetNamespace(metav1.NamespaceDefault)
-		err := l.tryCreate(ctx, probe)
+		err := s.tryCreate(ctx, probe)
 		for err != nil && (meta.IsNoMatchError(err) || apierrors.IsNotFound(err)) && ctx.Err() == nil { // discovery lags
-			err = l.tryCreate(ctx, probe)
+			err = s.tryCreate(ctx, probe)
 		}
 		if err != nil {
 			return fmt.Errorf("create a %T for trial: %w", probe, err)
@@ -56,15 +54,15 @@ func (l *Lab) awaitCreates(ctx context.Context) error {
 	return nil
 }
 
-func (l *Lab) tryCreate(ctx context.Context, probe client.Object) error {
-	return l.Client.Create(ctx, probe.DeepCopyObject().(client.Object), client.DryRunAll)
+func (s *Site) tryCreate(ctx context.Context, probe client.Object) error {
+	return s.Client.Create(ctx, probe.DeepCopyObject().(client.Object), client.DryRunAll)
 }
 
-func (l *Lab) awaitEstablished(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) error {
+func (s *Site) awaitEstablished(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if err := l.Client.Get(ctx, client.ObjectKeyFromObject(crd), crd); err != nil {
+		if err := s.Client.Get(ctx, client.ObjectKeyFromObject(crd), crd); err != nil {
 			return err
 		}
 		for _, c := range crd.Status.Conditions {
@@ -92,18 +90,18 @@ func (l *Lab) makeNamespaces(ctx context.Context) error {
 }
 
 // MakeNamespaces makes namespaces, many at once.
-func (l *Lab) MakeNamespaces(ctx context.Context, names ...string) error {
+func (s *Site) MakeNamespaces(ctx context.Context, names ...string) error {
 	objects := make([]client.Object, len(names))
 	for i, name := range names {
 		objects[i] = &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	}
-	return l.Create(ctx, objects...)
+	return s.Create(ctx, objects...)
 }
 
 // Create creates objects, many at once.
-func (l *Lab) Create(ctx context.Context, objects ...client.Object) error {
-	return each(objects, func(o client.Object) error {
-		if err := l.Client.Create(ctx, o); err != nil {
+func (s *Site) Create(ctx context.Context, objects ...client.Object) error {
+	return Each(workers, objects, func(o client.Object) error {
+		if err := s.Client.Create(ctx, o); err != nil {
 			return fmt.Errorf("create %s: %w", o.GetName(), err)
 		}
 		return nil
@@ -113,24 +111,25 @@ func (l *Lab) Create(ctx context.Context, objects ...client.Object) error {
 // workers is how many requests the benchmark has under way when it makes many objects.
 const workers = 16
 
-// each calls do for all objects and returns the first error.
-func each[T any](all []T, do func(T) error) error {
-	queue := make(chan T)
-	failed := make(chan error, len(all))
+// Each calls do for all, so many at once, and returns an error when one fails.
+func Each[T any](workers int, all []T, do func(T) error) error {
+	queue := make(chan T, len(all))
+	for _, one := range all {
+		queue <- one
+	}
+	close(queue)
+	failed := make(chan error, workers)
 	var wg sync.WaitGroup
 	for range min(workers, len(all)) {
 		wg.Go(func() {
 			for one := range queue {
 				if err := do(one); err != nil {
 					failed <- err
+					return
 				}
 			}
 		})
 	}
-	for _, one := range all {
-		queue <- one
-	}
-	close(queue)
 	wg.Wait()
 	close(failed)
 	return <-failed

@@ -52,7 +52,6 @@ type Bench struct {
 	values  int      // of applications, so far
 	edition int      // of what belongs to no application
 	last    time.Time
-	healthy time.Duration // median time of a push to its object
 	usages  []*gauge.Usage
 }
 

@@ -1,4 +1,4 @@
-package message
+package template
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
-	"text/template"
+	texttemplate "text/template"
 
 	"github.com/Masterminds/sprig/v3"
 )
@@ -38,8 +38,8 @@ const (
 )
 
 // functions are those that a template may call, as long as ctx lasts.
-func functions(ctx context.Context) template.FuncMap {
-	all, out := sprig.HermeticTxtFuncMap(), template.FuncMap{tickName: func() (string, error) { return "", over(ctx) }}
+func functions(ctx context.Context) texttemplate.FuncMap {
+	all, out := sprig.HermeticTxtFuncMap(), texttemplate.FuncMap{tickName: func() (string, error) { return "", over(ctx) }}
 	for _, name := range allowed {
 		if f, ok := all[name]; ok {
 			out[name] = bounded(ctx, name, reflect.ValueOf(f))

@@ -1,4 +1,6 @@
-package imageaccess
+// Package secretdata understands what Secrets hold for connections: certificates and proxies, under the keys that Flux has for them.
+// Errors name keys, never values.
+package secretdata
 
 import (
 	"crypto/sha256"
@@ -11,11 +13,14 @@ import (
 	"strings"
 )
 
-// tlsFrom reads authorities and client certificate, with the keys that Flux has for them, also the old ones; and names what it read.
-func tlsFrom(data map[string][]byte) (*tls.Config, string, error) {
+// ErrNoTLS says that there is nothing about TLS in a Secret.
+var ErrNoTLS = errors.New("it has none of ca.crt, tls.crt and tls.key")
+
+// TLS reads authorities (ca.crt) and client certificate (tls.crt, tls.key), also under the old keys; and names what it read, for caches.
+func TLS(data map[string][]byte) (*tls.Config, string, error) {
 	ca, cert, key := either(data, "ca.crt", "caFile"), either(data, "tls.crt", "certFile"), either(data, "tls.key", "keyFile")
 	if len(ca) == 0 && len(cert) == 0 && len(key) == 0 {
-		return nil, "", errNoTLS
+		return nil, "", ErrNoTLS
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if len(ca) > 0 {
@@ -49,8 +54,8 @@ func either(data map[string][]byte, key, old string) []byte {
 	return data[old]
 }
 
-// proxyFrom reads the address of a proxy with its login.
-func proxyFrom(data map[string][]byte) (*url.URL, error) {
+// Proxy reads the address of a proxy (address) with its login (username, password).
+func Proxy(data map[string][]byte) (*url.URL, error) {
 	u, err := url.Parse(strings.TrimSpace(string(data["address"])))
 	switch {
 	case len(data["address"]) == 0:

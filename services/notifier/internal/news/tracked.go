@@ -1,0 +1,105 @@
+package news
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
+	"github.com/sluice-cd/sluice/services/notifier/internal/provider"
+)
+
+// Tracked is what is remembered of one object between two facts: as little as tells a change from a repetition.
+type Tracked struct {
+	UID string `json:"uid,omitempty"`
+	// Sequence of the last fact that something was told of.
+	Sequence uint64 `json:"sequence"`
+	// Touched is the last revision, with the generation of the spec, that changed what the object stands for, and Done the last of which it was
+	// told how it ended.
+	Touched string `json:"touched,omitempty"`
+	Done    string `json:"done,omitempty"`
+	// Run names the run that was last told of, in the facts' own words: what else that run tells of is no news.
+	Run string `json:"run,omitempty"`
+	// Changed is what was applied of Touched as long as its health is awaited.
+	Changed     []string      `json:"changed,omitempty"`
+	ChangedMore int           `json:"changedMore,omitempty"`
+	Took        time.Duration `json:"took,omitempty"`
+
+	Failing *Failing `json:"failing,omitempty"`
+}
+
+// Failing is a failure that lasts.
+type Failing struct {
+	Incident string    `json:"incident"`
+	Since    time.Time `json:"since"`
+	// At is the revision and generation at which it was last told, and Reasons what was told of it there.
+	At      string   `json:"at,omitempty"`
+	Reasons []string `json:"reasons"`
+}
+
+// maxReasons bounds what is remembered of one failure.
+const maxReasons = 16
+
+// maxChanged is how many changed objects are named.
+const maxChanged = 20
+
+// Take brings what is remembered up to a fact and returns the change that it means; nil for no news. A fact that was taken already is none.
+func (t *Tracked) Take(f *factsv1.Fact, sequence uint64) *Change {
+	if sequence <= t.Sequence {
+		return nil
+	}
+	if uid := f.GetObject().GetUid(); uid != "" && uid != t.UID {
+		*t = Tracked{UID: uid}
+	}
+	c := t.take(f, sequence)
+	if c == nil {
+		return nil
+	}
+	t.Sequence = sequence
+	c.Sequence, c.Object, c.Time, c.Revision = sequence, objectOf(f), f.GetTime().AsTime(), f.GetRevision()
+	c.Severity = severity(c.State)
+	return c
+}
+
+func objectOf(f *factsv1.Fact) Object {
+	o := f.GetObject()
+	return Object{o.GetApiVersion(), o.GetKind(), o.GetNamespace(), o.GetName(), o.GetUid()}
+}
+
+// mark names a revision and a spec.
+func mark(f *factsv1.Fact) string {
+	return fmt.Sprintf("%s/%d", f.GetRevision(), f.GetObject().GetGeneration())
+}
+
+// key names the change of an object.
+func key(f *factsv1.Fact, parts ...string) string {
+	o := f.GetObject()
+	return hexOf(append([]string{o.GetUid(), o.GetKind(), o.GetNamespace(), o.GetName()}, parts...)...)
+}
+
+// fails notes a failure. It is news where it begins, has another reason, or belongs to a revision that touches the object.
+func (t *Tracked) fails(f *factsv1.Fact, sequence uint64, c Change, touched bool) *Change {
+	at := mark(f)
+	if t.Failing == nil {
+		t.Failing = &Failing{Incident: key(f, "incident", fmt.Sprint(sequence)), Since: f.GetTime().AsTime(), At: at}
+	}
+	if touched && t.Failing.At != at {
+		t.Failing.At, t.Failing.Reasons = at, nil
+	}
+	if slices.Contains(t.Failing.Reasons, c.Reason) || len(t.Failing.Reasons) >= maxReasons {
+		return nil
+	}
+	t.Failing.Reasons = append(t.Failing.Reasons, c.Reason)
+	c.State, c.Incident, c.Since = provider.Failed, t.Failing.Incident, t.Failing.Since
+	c.Key = key(f, "failed", t.Failing.Incident, at, c.Reason)
+	return &c
+}
+
+// recovers ends a failure with a change.
+func (t *Tracked) recovers(c *Change) {
+	if t.Failing == nil {
+		return
+	}
+	c.Incident, c.Since, c.Resolved = t.Failing.Incident, t.Failing.Since, true
+	t.Failing = nil
+}
