@@ -176,7 +176,7 @@ func connect(ctx context.Context, o *Options, log *slog.Logger, server *embedded
 		return nil, nil, err
 	}
 	cluster, err := kube.Connect(kube.Options{
-		Kubeconfig: o.Kubeconfig, WatchLabelSelector: o.WatchLabelSelector, UserAgent: "sluice/" + version.Version, Sharers: 6, Log: log,
+		Kubeconfig: o.Kubeconfig, WatchLabelSelector: o.WatchLabelSelector, UserAgent: "sluice/" + version.Version, Sharers: 7, Log: log,
 	})
 	if err != nil {
 		conn.Close()
