@@ -32,8 +32,8 @@ type Options struct {
 	Git      gittest.Options
 	Flags    []string // more flags for every service
 	Images   bool     // with the services that follow images
-	Hooks    bool     // with the service that hosts call
 	Notifier bool     // with the service that tells people
+	Hooks    bool     // with the service that hosts call
 	// Idle leaves bus and services out: the test starts what it wants.
 	Idle bool
 	// Fronts puts proxies between services and bus, and between services and API server.

@@ -8,8 +8,10 @@ import (
 
 	notifyv1 "github.com/fluxcd/notification-controller/api/v1beta3"
 
+	"github.com/sluice-cd/sluice/libs/git/identity"
 	"github.com/sluice-cd/sluice/libs/service"
 	"github.com/sluice-cd/sluice/libs/stage"
+	"github.com/sluice-cd/sluice/services/notifier/internal/cloud"
 	"github.com/sluice-cd/sluice/services/notifier/internal/config"
 	"github.com/sluice-cd/sluice/services/notifier/internal/handler"
 )
@@ -22,8 +24,17 @@ func DefaultConfig() Config { return config.Default() }
 
 // Run runs notifier until ctx ends.
 func Run(ctx context.Context, env *service.Env, c Config) error {
+	clouds, err := cloud.New(env.Cluster.Client, c.ObjectIdentities)
+	if err != nil {
+		return err
+	}
+	apps, err := identity.NewIssuer(env.Cluster.Client, c.ObjectIdentities)
+	if err != nil {
+		return err
+	}
 	return run(ctx, env, handler.Sending{
 		Cluster: c.Cluster, MaxAge: c.MaxAge, GroupWait: c.GroupWait, Channels: c.Channels, AllowPrivate: c.AllowPrivate, Clock: handler.RealClock(),
+		Cloud: clouds.For, Apps: apps,
 	})
 }
 

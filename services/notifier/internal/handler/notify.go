@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	notifyv1 "github.com/fluxcd/notification-controller/api/v1beta3"
@@ -27,7 +28,7 @@ type Sending struct {
 	GroupWait    time.Duration // how long a message waits for its commit to end
 	AllowPrivate bool
 	Channels     int // channels that are told something at once
-	Cloud        func(*notifyv1.Provider) provider.Cloud
+	Cloud        func(p *notifyv1.Provider, proxy *url.URL) provider.Cloud
 	Apps         provider.Apps
 	Clock        Clock
 	// New makes senders; provider.New where nothing else is said.
@@ -112,6 +113,8 @@ type channel struct {
 	// Tokens are the messages that may be sent at once, as of At.
 	Tokens float64   `json:"tokens,omitempty"`
 	At     time.Time `json:"at,omitzero"`
+	// Cleaned is when what is not needed any more was last looked for.
+	Cleaned time.Time `json:"cleaned,omitzero"`
 }
 
 // Run tells what waits for one Provider.
@@ -148,7 +151,7 @@ func (j *job) bring(ctx context.Context) (stage.Result, error) {
 	case waiting == 0 && j.provider == nil:
 		return stage.Result{Gone: true}, j.forget(ctx)
 	case waiting == 0:
-		return stage.Result{Idle: true}, j.check(ctx)
+		return stage.Result{Idle: true}, errors.Join(j.clean(ctx), j.check(ctx))
 	case j.provider != nil && j.provider.Spec.Suspend:
 		return j.later(time.Hour), j.expire(ctx, errors.New("the Provider is suspended"))
 	}

@@ -32,9 +32,6 @@ func (j *job) settings(ctx context.Context) (provider.Settings, error) {
 	s := provider.Settings{
 		Spec: p.Spec, Namespace: p.Namespace, Name: p.Name, UID: string(p.UID), Apps: j.sending.Apps, AllowPrivate: j.sending.AllowPrivate,
 	}
-	if j.sending.Cloud != nil {
-		s.Cloud = j.sending.Cloud(p)
-	}
 	var err error
 	if ref := p.Spec.SecretRef; ref != nil {
 		if s.Secret, err = j.secret(ctx, ref.Name); err != nil {
@@ -44,8 +41,13 @@ func (j *job) settings(ctx context.Context) (provider.Settings, error) {
 	if s.TLS, err = j.tls(ctx, s.Secret); err != nil {
 		return s, err
 	}
-	s.Proxy, err = j.proxy(ctx, s.Secret)
-	return s, err
+	if s.Proxy, err = j.proxy(ctx, s.Secret); err != nil {
+		return s, err
+	}
+	if j.sending.Cloud != nil {
+		s.Cloud = j.sending.Cloud(p, s.Proxy)
+	}
+	return s, nil
 }
 
 // secret reads a Secret of the Provider's namespace.
