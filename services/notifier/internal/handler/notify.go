@@ -17,7 +17,6 @@ import (
 	"github.com/sluice-cd/sluice/libs/service"
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
-	"github.com/sluice-cd/sluice/services/notifier/internal/expression"
 	"github.com/sluice-cd/sluice/services/notifier/internal/provider"
 )
 
@@ -172,11 +171,6 @@ func (j *job) check(ctx context.Context) error {
 		return nil
 	}
 	_, _, err := j.sender(ctx)
-	if text := j.provider.Spec.CommitStatusExpr; err == nil && text != "" {
-		if _, bad := expression.Compile(text); bad != nil {
-			err = fmt.Errorf("%w: spec.commitStatusExpr: %w", provider.ErrSettings, bad)
-		}
-	}
 	if !errors.Is(err, provider.ErrSettings) {
 		return err
 	}

@@ -57,6 +57,9 @@ func (p *planner) group(id string, entries []*Entry) {
 		return
 	}
 	r := p.rows(id, g, entries)
+	if len(r.told) == 0 {
+		return // failures that are not due
+	}
 	if id == apart {
 		p.apart(g, r)
 		return
