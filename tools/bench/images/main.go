@@ -22,6 +22,9 @@ type options struct {
 	pushes        int // of single images, one after the other
 	policies      int // that change at once
 	files         int // of the repository that they are in
+	builds        int // tags of each image that is ordered by build time
+	rps           float64
+	burst         int
 	concurrency   int // scans at once, and connections of the bare client
 	timeout, rest time.Duration
 	keep          bool
@@ -40,16 +43,22 @@ func parse(args []string) (*options, error) {
 	f.IntVar(&o.pushes, "pushes", 20, "`number` of images that are pushed one after the other")
 	f.IntVar(&o.policies, "policies", 200, "`number` of policies that change at once")
 	f.IntVar(&o.files, "files", 400, "`number` of files of the repository; at least one for each policy")
+	f.IntVar(&o.builds, "builds", 200, "`number` of tags of each image that is ordered by build time")
+	f.Float64Var(&o.rps, "rps", 1000, "`requests` per second that the registry allows for images that are ordered by build time")
+	f.IntVar(&o.burst, "burst", 20, "`requests` that it allows at once then")
 	f.IntVar(&o.concurrency, "concurrency", 16, "scans at once, and connections of the bare client")
-	f.DurationVar(&o.timeout, "timeout", 5*time.Minute, "how long anything is waited for")
+	f.DurationVar(&o.timeout, "timeout", 5*time.Minute, "how long anything is waited for, beside what a budget takes")
 	f.DurationVar(&o.rest, "rest", 5*time.Second, "time between two pushes; more than 4s keeps clear of the limit of runs of one object")
 	f.BoolVar(&o.keep, "keep", false, "leave the folder with data and logs, and say where it is")
 	f.DurationVar(&o.latency, "latency", 50*time.Millisecond, "of a registry that is not on this machine, which is scanned for the first time, too; 0 for none")
 	f.StringVar(&o.redis, "redis", "", "`program` of a Redis or Valkey server; empty for the embedded cache")
-	only := f.String("only", strings.Join(parts(), ","), "`parts` to measure")
+	only := f.String("only", "scan,push,burst", "`parts` to measure, of "+strings.Join(parts(), ","))
 	f.StringVar(&o.bin, "bin", "", "`folder` with the programs; empty builds them")
 	if err := f.Parse(args); err != nil {
 		return nil, err
+	}
+	if o.builds < 2 || o.rps <= 0 || o.burst < 1 {
+		return nil, errors.New("-builds: want at least 2; -rps: want more than 0; -burst: want at least 1")
 	}
 	if o.images < 1 || o.tags < 1 || o.pushes < 1 || o.policies < 1 || o.files < o.policies || o.concurrency < 1 {
 		return nil, errors.New("-images, -tags, -pushes, -policies, -concurrency: want at least 1; -files: want at least -policies")
@@ -60,11 +69,14 @@ func parse(args []string) (*options, error) {
 			return nil, fmt.Errorf("-only %s: want some of %v", part, parts())
 		}
 	}
+	if slices.Contains(o.only, "newest") {
+		o.timeout += time.Duration(float64(o.images*o.builds*requestsPerBuild) / o.rps * float64(time.Second))
+	}
 	return o, nil
 }
 
 // parts are what can be measured, in order.
-func parts() []string { return []string{"scan", "push", "burst"} }
+func parts() []string { return []string{"scan", "push", "burst", "newest"} }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -90,7 +102,7 @@ func run(ctx context.Context, o *options, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.stop()) }()
-	measures := map[string]func(context.Context) ([]string, error){"scan": l.scans, "push": l.push, "burst": l.burst}
+	measures := map[string]func(context.Context) ([]string, error){"scan": l.scans, "push": l.push, "burst": l.burst, "newest": l.newest}
 	for _, part := range o.only {
 		lines, err := measures[part](ctx)
 		for _, line := range lines {

@@ -44,6 +44,13 @@ func policy(image string) *imagev1.ImagePolicy {
 	}}
 }
 
+// newestPolicy chooses the image that was built last.
+func newestPolicy(image string) *imagev1.ImagePolicy {
+	p := policy(image)
+	p.Annotations = map[string]string{"sluice.dev/order": "newest"}
+	return p
+}
+
 func gitRepository(name, url string) client.Object {
 	return &sourcev1.GitRepository{ObjectMeta: object(name), Spec: sourcev1.GitRepositorySpec{
 		URL: url, Interval: hour, Reference: &sourcev1.GitRepositoryRef{Branch: "main"},

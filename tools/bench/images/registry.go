@@ -13,17 +13,25 @@ import (
 // registry lists tags that need not exist, as fast as it can, and counts what it is asked.
 type registry struct {
 	*httptest.Server
-	mu        sync.Mutex
-	lists     map[string][]byte // answers by name of the repository
-	tags      map[string][]string
-	listed    atomic.Int64 // requests for tags
-	manifests atomic.Int64 // requests for anything else about images
-	latency   atomic.Int64 // of each answer, in nanoseconds
-	first     atomic.Pointer[time.Time]
+	mu         sync.Mutex
+	lists      map[string][]byte // answers by name of the repository
+	tags       map[string][]string
+	built      map[string]int   // repositories whose tags point at images, with the number of tags at first
+	builds     map[string]build // by the digests of manifests and configurations that were told
+	lastAsked  map[string]int   // number of the tag of a repository whose digest was asked for last
+	disordered int              // digests of tags that were asked for after one of a lower tag
+	pace       pace
+	listed     atomic.Int64 // requests for tags
+	digests    atomic.Int64 // for what a tag points at
+	manifests  atomic.Int64 // for manifests, and for anything that is not here
+	configs    atomic.Int64
+	latency    atomic.Int64 // of each answer, in nanoseconds
+	first      atomic.Pointer[time.Time]
 }
 
 func startRegistry() *registry {
-	r := &registry{lists: map[string][]byte{}, tags: map[string][]string{}}
+	r := &registry{lists: map[string][]byte{}, tags: map[string][]string{}, built: map[string]int{}, builds: map[string]build{}}
+	r.reset()
 	r.Server = httptest.NewServer(r)
 	return r
 }
@@ -44,24 +52,36 @@ func (r *registry) add(repository string, tags ...string) {
 
 // reset forgets what was counted.
 func (r *registry) reset() {
-	r.listed.Store(0)
-	r.manifests.Store(0)
+	for _, count := range []*atomic.Int64{&r.listed, &r.digests, &r.manifests, &r.configs} {
+		count.Store(0)
+	}
 	r.first.Store(nil)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lastAsked, r.disordered, r.pace.most = map[string]int{}, 0, 0
 }
 
+// aboutImages is how many requests were about images rather than lists of tags.
+func (r *registry) aboutImages() int64 {
+	return r.digests.Load() + r.manifests.Load() + r.configs.Load()
+}
+
+// asked is how many requests there were.
+func (r *registry) asked() int64 { return r.listed.Load() + r.aboutImages() }
+
 func (r *registry) ServeHTTP(w http.ResponseWriter, request *http.Request) {
-	now := time.Now()
-	r.first.CompareAndSwap(nil, &now)
 	repository, isList := strings.CutSuffix(strings.TrimPrefix(request.URL.Path, "/v2/"), "/tags/list")
+	r.mu.Lock()
+	now := time.Now()
+	r.pace.note(now)
+	answer := r.lists[repository]
+	r.mu.Unlock()
+	r.first.CompareAndSwap(nil, &now)
 	if !isList {
-		r.manifests.Add(1)
-		w.WriteHeader(http.StatusNotFound)
+		r.serveBuild(w, request)
 		return
 	}
 	r.listed.Add(1)
-	r.mu.Lock()
-	answer := r.lists[repository]
-	r.mu.Unlock()
 	time.Sleep(time.Duration(r.latency.Load()))
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(answer)

@@ -90,7 +90,7 @@ func (b *bench) firstScan(ctx context.Context, names []string, latency time.Dura
 }
 
 func (b *bench) requests(images int) string {
-	return fmt.Sprintf("  %.3f requests per image, %d for manifests", float64(b.registry.listed.Load())/float64(images), b.registry.manifests.Load())
+	return fmt.Sprintf("  %.3f requests per image, %d for manifests", float64(b.registry.listed.Load())/float64(images), b.registry.aboutImages())
 }
 
 // rescan scans all images again, with nothing new, as requests ask for it.

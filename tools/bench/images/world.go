@@ -24,7 +24,8 @@ type bench struct {
 	*lab.Site
 	options  *options
 	registry *registry
-	known    int // image repositories that were scanned
+	known    int                 // image repositories that were scanned
+	flags    map[string][]string // of services that are started from now on
 }
 
 // start brings up everything but the services.
@@ -58,10 +59,12 @@ func (b *bench) startSluice(ctx context.Context) error {
 		return err
 	}
 	unlimited := []string{"--registry-rps", "0"}
+	b.flags = map[string][]string{
+		"registry-scanner": append(slices.Clone(unlimited), "--pprof", "--concurrency", fmt.Sprint(b.options.concurrency)),
+		"image-updater":    append(slices.Clone(unlimited), "--pprof"),
+	}
 	sluice, err := localrun.New(localrun.Options{
-		BinDir: b.BinDir(), Dir: dir, Kubeconfig: b.Plane.Kubeconfig(), Images: true, Redis: b.options.redis, ServiceFlags: map[string][]string{
-			"registry-scanner": append(unlimited, "--pprof", "--concurrency", fmt.Sprint(b.options.concurrency)), "image-updater": append(unlimited, "--pprof"),
-		},
+		BinDir: b.BinDir(), Dir: dir, Kubeconfig: b.Plane.Kubeconfig(), Images: true, Redis: b.options.redis, ServiceFlags: b.flags,
 	})
 	if err != nil {
 		return err
