@@ -70,6 +70,10 @@ bench: ## Measure how fast pushes become cluster state; BENCH_FLAGS='-apps 500 -
 bench-images: ## Measure scans of images and their way to a commit; BENCH_FLAGS='-images 10000'
 	$(GO) run ./tools/bench/images $(BENCH_FLAGS)
 
+.PHONY: bench-webhooks
+bench-webhooks: ## Measure calls of hosts and what a killed bus loses; BENCH_FLAGS='-rate 3000'
+	$(GO) run ./tools/bench/webhooks $(BENCH_FLAGS)
+
 .PHONY: chaos
 chaos: controlplane ## Break everything at random under load; CHAOS_FLAGS='-seed 7 -minutes 30 -report chaos.md'
 	$(GO) test ./e2e/chaos -v -count=1 -timeout 0 -args $(CHAOS_FLAGS)

@@ -86,7 +86,11 @@ func (f *fleet) load(t *testing.T, rng *rand.Rand, every time.Duration) (stop fu
 	done.Go(func() {
 		for ctx.Err() == nil && failure == nil {
 			repo := f.repos[own.IntN(len(f.repos))]
-			if _, err := repo.PushAndRequest(ctx, someApps(own, repo)...); err != nil && ctx.Err() == nil {
+			_, err := repo.PushTo(t.Context(), someApps(own, repo)...) // never broken off: git would leave a lock
+			if err == nil {
+				err = repo.Request(ctx)
+			}
+			if err != nil && ctx.Err() == nil {
 				failure = err
 			}
 			pushes++

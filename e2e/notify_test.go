@@ -17,8 +17,8 @@ import (
 	"github.com/sluice-cd/sluice/e2e/harness"
 )
 
-// hook is a system outside that is told events, and takes its time for each.
-type hook struct {
+// listener is a system outside that is told events, and takes its time for each.
+type listener struct {
 	*httptest.Server
 	takes time.Duration
 
@@ -27,8 +27,8 @@ type hook struct {
 	about map[string]int // messages by object and revision
 }
 
-func startHook(t *testing.T, takes time.Duration) *hook {
-	h := &hook{takes: takes, keys: map[string]int{}, about: map[string]int{}}
+func startListener(t *testing.T, takes time.Duration) *listener {
+	h := &listener{takes: takes, keys: map[string]int{}, about: map[string]int{}}
 	h.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		var event struct {
 			InvolvedObject struct{ Kind, Name string }
@@ -49,7 +49,7 @@ func startHook(t *testing.T, takes time.Duration) *hook {
 }
 
 // repeated is how many messages came more than once, and the most that one did.
-func (h *hook) repeated() (messages, most int) {
+func (h *listener) repeated() (messages, most int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, n := range h.keys {
@@ -61,7 +61,7 @@ func (h *hook) repeated() (messages, most int) {
 	return messages, most
 }
 
-func (h *hook) has(about string) error {
+func (h *listener) has(about string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.about[about] == 0 {
@@ -71,7 +71,7 @@ func (h *hook) has(about string) error {
 }
 
 // follow makes a Provider and an Alert for everything in the test's namespace.
-func (h *hook) follow(t *testing.T, e *harness.Env) {
+func (h *listener) follow(t *testing.T, e *harness.Env) {
 	t.Helper()
 	e.Create(t, &notifyv1.Provider{
 		ObjectMeta: metav1.ObjectMeta{Namespace: e.Namespace, Name: "hook"}, Spec: notifyv1.ProviderSpec{Type: "generic", Address: h.URL},
@@ -89,7 +89,7 @@ func TestKillWhileTelling(t *testing.T) {
 	rng := random(t)
 	e := world.Start(t, harness.Options{Notifier: true})
 	e.AddReplica("notifier")
-	h := startHook(t, 30*time.Millisecond)
+	h := startListener(t, 30*time.Millisecond)
 	h.follow(t, e)
 	harness.Pause(t.Context(), time.Second) // an alert is told of what happens after it was made
 	f := newFleet(t, e, 2, 5)

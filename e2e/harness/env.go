@@ -14,6 +14,7 @@ import (
 	automationv1 "github.com/fluxcd/image-automation-controller/api/v1"
 	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	receiverv1 "github.com/fluxcd/notification-controller/api/v1"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -32,6 +33,7 @@ type Options struct {
 	Flags    []string // more flags for every service
 	Images   bool     // with the services that follow images
 	Notifier bool     // with the service that tells people
+	Hooks    bool     // with the service that hosts call
 	// Idle leaves bus and services out: the test starts what it wants.
 	Idle bool
 	// Fronts puts proxies between services and bus, and between services and API server.
@@ -85,7 +87,7 @@ func (w *World) Start(t testing.TB, o Options) *Env {
 func (e *Env) install(o Options) {
 	e.t.Helper()
 	run := localrun.Options{
-		BinDir: e.BinDir, Dir: e.Dir, Kubeconfig: e.Plane.Kubeconfig(), LogLevel: "debug", Flags: o.Flags, Output: e.begun.output, Images: o.Images, Notifier: o.Notifier,
+		BinDir: e.BinDir, Dir: e.Dir, Kubeconfig: e.Plane.Kubeconfig(), LogLevel: "debug", Flags: o.Flags, Output: e.begun.output, Images: o.Images, Hooks: o.Hooks, Notifier: o.Notifier,
 	}
 	if o.Fronts {
 		e.startFronts(&run)
@@ -226,6 +228,7 @@ func (e *Env) removeResources(ctx context.Context) error {
 	var all []client.Object
 	for _, list := range []client.ObjectList{
 		&sourcev1.GitRepositoryList{}, &kustomizev1.KustomizationList{}, &imagev1.ImageRepositoryList{}, &imagev1.ImagePolicyList{}, &automationv1.ImageUpdateAutomationList{},
+		&receiverv1.ReceiverList{},
 	} {
 		if err := e.Client.List(ctx, list); err != nil {
 			return err

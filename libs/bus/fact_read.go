@@ -44,7 +44,11 @@ func (c *Conn) FactsAfter(ctx context.Context, at FactsPlace, since time.Time, m
 		return nil, at, nil
 	}
 	var out []StoredFact
-	err = readFrom(ctx, stream, from, most, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	err = c.eachFrom(ctx, StreamFacts, from, most, func(m jetstream.Msg) error {
+		meta, err := m.Metadata()
+		if err != nil {
+			return err
+		}
 		at.Sequence = meta.Sequence.Stream
 		f, err := ParseFact(m)
 		if err != nil {

@@ -175,8 +175,8 @@ func (c *Conn) Letters(ctx context.Context, stream string, channel types.Namespa
 		filter = channelPrefix(box, channel) + ">"
 	}
 	var out []Letter
-	err := c.each(ctx, stream, filter, !bodies, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
-		l, err := parseLetter(m, meta)
+	err := c.each(ctx, stream, filter, !bodies, func(m jetstream.Msg) error {
+		l, err := parseLetter(m)
 		if err == nil {
 			out = append(out, l)
 		}
@@ -188,7 +188,11 @@ func (c *Conn) Letters(ctx context.Context, stream string, channel types.Namespa
 	return out, nil
 }
 
-func parseLetter(m jetstream.Msg, meta *jetstream.MsgMetadata) (Letter, error) {
+func parseLetter(m jetstream.Msg) (Letter, error) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return Letter{}, err
+	}
 	l := Letter{Data: m.Data(), Sequence: meta.Sequence.Stream, Written: meta.Timestamp, Since: meta.Timestamp}
 	parts := strings.Split(m.Subject(), ".")
 	if len(parts) != 5 {

@@ -32,8 +32,12 @@ type Part struct {
 func (c *Conn) ListParts(ctx context.Context, stage string, key types.NamespacedName) (map[string]Part, error) {
 	prefix := StateSubject(partPrefix(stage, key))
 	out := map[string]Part{}
-	err := c.each(ctx, streamState, prefix+"*", false, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	err := c.each(ctx, streamState, prefix+"*", false, func(m jetstream.Msg) error {
 		name, err := unescape(strings.TrimPrefix(m.Subject(), prefix))
+		if err != nil {
+			return err
+		}
+		meta, err := m.Metadata()
 		if err != nil {
 			return err
 		}

@@ -26,7 +26,7 @@ func (s *smallStore) List(ctx context.Context) ([]ArtifactInfo, error) {
 // listSmall reads the headers of all messages. What is put while this goes on is too new to matter.
 func (s *smallStore) listSmall(ctx context.Context) ([]ArtifactInfo, error) {
 	var infos []ArtifactInfo
-	err := s.conn.each(ctx, s.streamName(), smallPrefix(s.large.bucket)+"*", true, func(msg jetstream.Msg, _ *jetstream.MsgMetadata) error {
+	err := s.conn.each(ctx, s.streamName(), smallPrefix(s.large.bucket)+"*", true, func(msg jetstream.Msg) error {
 		info, err := s.info(msg)
 		infos = append(infos, info)
 		return err

@@ -119,7 +119,7 @@ func (c *Conn) ListRecords(ctx context.Context, stage, namespace string) (map[ty
 		filter = "record." + stage + "." + escape(namespace) + ".*"
 	}
 	out := map[types.NamespacedName][]byte{}
-	err := c.each(ctx, streamState, StateSubject(filter), false, func(msg jetstream.Msg, _ *jetstream.MsgMetadata) error {
+	err := c.each(ctx, streamState, StateSubject(filter), false, func(msg jetstream.Msg) error {
 		key, err := ParseObjectSubject(strings.TrimPrefix(msg.Subject(), StateSubject("")))
 		if err == nil && !isMarker(msg.Headers()) {
 			out[key] = msg.Data()

@@ -10,6 +10,7 @@
 //	tags:{id}    listing of an image under a credential; value; kept for a week after the last scan
 //	part:{id}    listing that is not read to its end yet, with where to go on; value; an hour
 //	lock:{id}    who scans the image under the credential; random token; ten seconds, renewed
+//	push:{id}    when somebody last said that the image was pushed; value; as long as a listing
 //	digests:{id} hash of the image under the credential: keyed digest of a tag → value with its manifest digest; 30 days after the last write
 //	meta:{id}    what the manifest of a digest says; value; for ever
 //	rate:{id}    budget of a registry host: hash of numbers, not authenticated; until it is full again

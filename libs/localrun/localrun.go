@@ -22,12 +22,12 @@ import (
 )
 
 // Services are the programs of an installation, ImageServices those of one that follows images, HookServices those of one that hosts call,
-// Notifier that of one that tells people.
+// TellServices those of one that tells people.
 var (
 	Services      = []string{"git-watcher", "manifest-renderer", "applier"}
 	ImageServices = []string{"registry-scanner", "image-updater"}
 	HookServices  = []string{"webhook-receiver"}
-	Notifier      = []string{"notifier"}
+	TellServices  = []string{"notifier"}
 )
 
 // Bus is the program of the bus.
@@ -50,12 +50,12 @@ type Options struct {
 	BusDir, MirrorsDir string
 	// Images runs the services that follow images, too, and the cache that they share.
 	Images bool
+	// Notifier runs the service that tells people, too.
+	Notifier bool
 	// Redis is the program of a Redis or Valkey server that is that cache; empty for the one of the command line, in memory.
 	Redis string
 	// Hooks runs the service that hosts call, too.
 	Hooks bool
-	// Notifier runs the service that tells people, too.
-	Notifier bool
 	// SyncInterval of the bus, as --sync-interval; 0 syncs every write.
 	SyncInterval time.Duration
 }
@@ -158,7 +158,7 @@ func (i *Installation) Services() []string {
 		all = append(all, HookServices...)
 	}
 	if i.options.Notifier {
-		all = append(all, Notifier...)
+		all = append(all, TellServices...)
 	}
 	return all
 }
@@ -301,9 +301,9 @@ func (i *Installation) command(r *Replica, name string) []string {
 	case "registry-scanner":
 		command = append(command, "--redis-addr", i.cacheAddr(), "--redis-password-file", filepath.Join(o.Dir, "cache.password"),
 			"--cache-key-file", filepath.Join(o.Dir, "cache.key"))
+	case "notifier":
 	case "webhook-receiver":
 		command = append(command, "--webhook-addr", r.hooks)
-	case "notifier":
 	default:
 		command = append(command, "--seal-key-file", filepath.Join(o.Dir, "seal.key"))
 	}

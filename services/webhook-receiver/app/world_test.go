@@ -18,6 +18,7 @@ import (
 
 	receiverv1 "github.com/fluxcd/notification-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace/noop"
 	corev1 "k8s.io/api/core/v1"
@@ -197,6 +198,14 @@ func (w *world) secret(name string, data map[string]string) {
 // git names one GitRepository, which need not be there.
 func git(name string) receiverv1.ReceiverResource {
 	return receiverv1.ReceiverResource{CrossNamespaceObjectReference: receiverv1.CrossNamespaceObjectReference{Kind: "GitRepository", Name: name}}
+}
+
+// repository creates a GitRepository for expressions to look at.
+func (w *world) repository(name string) {
+	w.Helper()
+	w.do(w.cluster.Client.Create(w.Context(), &sourcev1.GitRepository{ObjectMeta: w.meta(name), Spec: sourcev1.GitRepositorySpec{
+		URL: "https://git.example.org/" + name, Interval: metav1.Duration{Duration: time.Hour},
+	}}))
 }
 
 // receiver creates a Receiver that wakes the GitRepository app by the key in the Secret key.

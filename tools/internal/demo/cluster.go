@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fluxcd/pkg/apis/meta"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -72,21 +71,6 @@ func (c *cluster) apply(ctx context.Context, u *unstructured.Unstructured) error
 		return fmt.Errorf("apply %s: %w", refOf(u), err)
 	}
 	return nil
-}
-
-// request asks Sluice to look at the repository now, as the receiver of a webhook does.
-func (c *cluster) request(ctx context.Context) error {
-	return c.patch(ctx, gitRepositories, source, requestNow())
-}
-
-// requestScan asks Sluice to look at the image now, as the receiver of a registry's webhook does.
-func (c *cluster) requestScan(ctx context.Context) error {
-	return c.patch(ctx, imageKind("imagerepositories"), followed, requestNow())
-}
-
-func requestNow() map[string]any {
-	annotations := map[string]string{meta.ReconcileRequestAnnotation: time.Now().Format(time.RFC3339Nano)}
-	return map[string]any{"metadata": map[string]any{"annotations": annotations}}
 }
 
 // setInterval says how often Sluice looks at the repository unasked.

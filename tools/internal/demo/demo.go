@@ -30,6 +30,7 @@ type demo struct {
 	version      string // of the API server
 	cluster      *cluster
 	git          *gittest.Server
+	host         *host
 	images       *images
 	repository   *gittest.Repository
 	handPush     atomic.Pointer[time.Time] // when somebody last pushed over HTTP

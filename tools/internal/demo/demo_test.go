@@ -40,7 +40,8 @@ func run(m *testing.M) int {
 	const module = "github.com/sluice-cd/sluice/"
 	build := exec.Command("go", "build", "-trimpath", "-o", dir, module+"tools/cmd/sluice", module+"tools/cmd/"+localrun.Bus,
 		module+"services/git-watcher/cmd/git-watcher", module+"services/manifest-renderer/cmd/manifest-renderer", module+"services/applier/cmd/applier",
-		module+"services/registry-scanner/cmd/registry-scanner", module+"services/image-updater/cmd/image-updater")
+		module+"services/registry-scanner/cmd/registry-scanner", module+"services/image-updater/cmd/image-updater",
+		module+"services/webhook-receiver/cmd/webhook-receiver")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {

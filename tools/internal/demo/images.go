@@ -79,7 +79,7 @@ func (d *demo) pushImage(ctx context.Context, number string, s step) (outcome, e
 	if err := d.images.push(ctx, s.tag); err != nil {
 		return outcome{}, err
 	}
-	if err := d.cluster.requestScan(ctx); err != nil {
+	if err := d.host.imagePushed(ctx, d.images.name(s.tag)); err != nil {
 		return outcome{}, err
 	}
 	t.times.asked = time.Since(t.started)
@@ -87,7 +87,7 @@ func (d *demo) pushImage(ctx context.Context, number string, s step) (outcome, e
 	if err := d.look(ctx, pushTimeout, t, func() bool { return t.revision != "" }); err != nil {
 		return outcome{}, err
 	}
-	if err := d.cluster.request(ctx); err != nil {
+	if err := d.host.pushed(ctx, d.git.URL(source)); err != nil {
 		return outcome{}, err
 	}
 	if err := d.look(ctx, pushTimeout, t, func() bool { return t.done(d.apps) }); err != nil {

@@ -17,7 +17,7 @@ const nextBranch = "next"
 func (d *demo) pushAll(ctx context.Context) ([]outcome, error) {
 	all := steps(d.images.name)
 	c := d.console
-	c.line("\n%s", c.paint(bold, fmt.Sprintf("%d pushes.", len(all)))+" The clock starts right before the branch moves; then the demo asks Sluice to look, as a webhook would.")
+	c.line("\n%s", c.paint(bold, fmt.Sprintf("%d pushes.", len(all)))+" The clock starts right before the branch moves; then the git host calls Sluice, signed, as a webhook does.")
 	var outcomes []outcome
 	for i, s := range all {
 		if err := d.pause(ctx); err != nil {
@@ -56,7 +56,7 @@ func (d *demo) push(ctx context.Context, number string, s step) (outcome, error)
 	if err := d.repository.SetRef(ctx, "refs/heads/"+branch, hash); err != nil {
 		return outcome{}, err
 	}
-	if err := d.cluster.request(ctx); err != nil {
+	if err := d.host.pushed(ctx, d.git.URL(source)); err != nil {
 		return outcome{}, err
 	}
 	t.times.asked = time.Since(t.started)

@@ -24,7 +24,9 @@ import (
 const startTimeout = time.Minute
 
 // programs are those of all services.
-func programs() []string { return slices.Concat(localrun.Services, localrun.ImageServices) }
+func programs() []string {
+	return slices.Concat(localrun.Services, localrun.ImageServices, localrun.HookServices)
+}
 
 // findPrograms looks for sluice and the services beside each other.
 func findPrograms(dir string) (string, error) {
@@ -114,7 +116,13 @@ func (d *demo) startSluice(ctx context.Context, bin string) error {
 	if d.plane.Given() { // what else is in the cluster is none of the demo's
 		flags = append(flags, "--watch-label-selector", partOf+"="+partOfDemo)
 	}
-	d.installation, err = localrun.New(localrun.Options{BinDir: bin, Dir: dir, Kubeconfig: d.plane.Kubeconfig(), Flags: flags, Images: true})
+	if d.host, err = newHost(dir); err != nil {
+		return err
+	}
+	d.installation, err = localrun.New(localrun.Options{
+		BinDir: bin, Dir: dir, Kubeconfig: d.plane.Kubeconfig(), Flags: flags, Images: true, Hooks: true,
+		ServiceFlags: map[string][]string{localrun.HookServices[0]: {"--webhook-endpoint-keys-dir", d.host.keys}},
+	})
 	if err != nil {
 		return err
 	}
@@ -147,6 +155,7 @@ func (d *demo) startServices(ctx context.Context) error {
 			return err
 		}
 		d.guard(ctx, r.Process)
+		d.host.found(r)
 		replicas = append(replicas, r)
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)

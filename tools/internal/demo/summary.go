@@ -58,7 +58,7 @@ func medians(outcomes []outcome) string {
 		name string
 		of   func(times) time.Duration
 	}{
-		{"asked", func(t times) time.Duration { return t.asked }},
+		{"called", func(t times) time.Duration { return t.asked }},
 		{"fetched", func(t times) time.Duration { return t.fetched }},
 		{"rendered", func(t times) time.Duration { return t.rendered }},
 		{"changed", func(t times) time.Duration { return t.changed }},

@@ -46,8 +46,8 @@ type Options struct {
 	Apply  applier.Config
 	Scan   scanner.Config
 	Update updater.Config
-	Hooks  receiver.Config
 	Notify notifier.Config
+	Hooks  receiver.Config
 }
 
 // DefaultOptions returns the settings for one machine.
@@ -176,7 +176,7 @@ func connect(ctx context.Context, o *Options, log *slog.Logger, server *embedded
 		return nil, nil, err
 	}
 	cluster, err := kube.Connect(kube.Options{
-		Kubeconfig: o.Kubeconfig, WatchLabelSelector: o.WatchLabelSelector, UserAgent: "sluice/" + version.Version, Sharers: 6, Log: log,
+		Kubeconfig: o.Kubeconfig, WatchLabelSelector: o.WatchLabelSelector, UserAgent: "sluice/" + version.Version, Sharers: 7, Log: log,
 	})
 	if err != nil {
 		conn.Close()
@@ -198,8 +198,8 @@ func runServices(ctx context.Context, o *Options, env *service.Env, out io.Write
 		"applier":           func(ctx context.Context, e *service.Env) error { return applier.Run(ctx, e, o.Apply) },
 		"registry-scanner":  func(ctx context.Context, e *service.Env) error { return scanner.Run(ctx, e, o.Scan) },
 		"image-updater":     func(ctx context.Context, e *service.Env) error { return updater.Run(ctx, e, o.Update) },
-		"webhook-receiver":  func(ctx context.Context, e *service.Env) error { return receiver.Run(ctx, e, o.Hooks) },
 		"notifier":          func(ctx context.Context, e *service.Env) error { return notifier.Run(ctx, e, o.Notify) },
+		"webhook-receiver":  func(ctx context.Context, e *service.Env) error { return receiver.Run(ctx, e, o.Hooks) },
 	}
 	probes := &service.Probes{}
 	stopProbes, err := service.Serve(o.MetricsAddr, env.Registry, probes, env.Log)

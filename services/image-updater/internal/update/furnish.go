@@ -20,6 +20,9 @@ func (j *job) furnish(ctx context.Context, made pullrequest.Request, head string
 	if done.ID != made.ID {
 		done = furnished{ID: made.ID}
 	}
+	if last := j.known.Pushed; last != nil && last.Branch == j.target.push {
+		done.Head = last.Commit
+	}
 	r := j.target.requests
 	failures := slices.DeleteFunc([]error{
 		once(ctx, &done.Labels, done.ID, r.labels, r.client.Label),
@@ -52,9 +55,10 @@ func once(ctx context.Context, done *string, id int64, names []string, add func(
 	return nil
 }
 
-// merge asks the host to merge the request by itself, once for each head commit: some hosts forget it at the next push.
+// merge asks the host to merge the request by itself, and again at each commit that is pushed for it: some hosts forget it then. Where somebody
+// else has pushed, it is theirs to ask.
 func (f *furnished) merge(ctx context.Context, r *requests, made pullrequest.Request, head string) error {
-	if !r.autoMerge || f.Merge == head {
+	if !r.autoMerge || f.Merge == head || f.Merge != "" && f.Head != head {
 		return nil
 	}
 	if made.Commit != "" && made.Commit != head {

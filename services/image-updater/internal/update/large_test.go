@@ -26,7 +26,7 @@ func TestAThousandPolicies(t *testing.T) {
 		content[fmt.Sprintf("apps/team-%d/app-%d.yaml", i%40, i)] = text
 	}
 	w.commit("first", content)
-	w.start()
+	w.start(func(c *Config) { c.MaxWait = time.Minute }) // a machine with much to do tells them over more than ten seconds
 	w.source()
 	for i := range policies {
 		w.policy(fmt.Sprintf("app-%d", i), "*")

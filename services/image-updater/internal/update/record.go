@@ -74,7 +74,8 @@ type furnished struct {
 	// Labels and Reviewers are digests of those that were added.
 	Labels    string `json:"labels,omitempty"`
 	Reviewers string `json:"reviewers,omitempty"`
-	// Merge is the head commit at which the host was asked to merge it by itself.
+	// Head is the last commit that was pushed for it, Merge the head at which the host was asked to merge it by itself.
+	Head  string `json:"head,omitempty"`
 	Merge string `json:"merge,omitempty"`
 }
 

@@ -265,6 +265,14 @@ func TestRequestsAreCompleted(t *testing.T) {
 	if got := w.facts(bus.FactImageUpdated); got != 2 {
 		t.Errorf("%d facts about two commits", got)
 	}
+	// Whoever else pushes to the branch decides about the merge.
+	if _, err := w.repo.Commit(t.Context(), gittest.Commit{Branch: branch, Message: "wait", Files: map[string]string{"note": "x"}}); err != nil {
+		t.Fatal(err)
+	}
+	w.request()
+	if pulls, _ := g.get(); len(pulls[0].merge) != 2 {
+		t.Errorf("asked to merge at %q", pulls[0].merge)
+	}
 }
 
 // TestWhatAHostCannotDoIsNotTriedAgain: other failures are.

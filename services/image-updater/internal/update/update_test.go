@@ -386,8 +386,8 @@ func TestPushBranch(t *testing.T) {
 		out, _ := w.repo.Git(t.Context(), nil, "show", "auto:web.yaml")
 		return strings.Contains(out, "1.2.0")
 	})
-	if got, want := w.gitOut("log", "-1", "--format=%P", "auto"), mine+" "+moved; got != want {
-		t.Errorf("parents are %s; want %s", got, want)
+	if got, want := w.gitOut("log", "--merges", "--format=%P", "auto"), mine+" "+moved; got != want {
+		t.Errorf("parents of merges are %q; want %s", got, want)
 	}
 	if diff := w.gitOut("diff", "--name-only", "main", "auto"); diff != "web.yaml" {
 		t.Errorf("the branch differs from main in %q", diff)

@@ -47,11 +47,13 @@ func (j *job) settings(ctx context.Context) (provider.Settings, error) {
 	if s.TLS, err = j.tls(ctx, s.Secret); err != nil {
 		return s, err
 	}
-	s.Proxy, err = j.proxy(ctx, s.Secret)
+	if s.Proxy, err = j.proxy(ctx, s.Secret); err != nil {
+		return s, err
+	}
 	if j.sending.Cloud != nil {
 		s.Cloud = j.sending.Cloud(p, s.Proxy)
 	}
-	return s, err
+	return s, nil
 }
 
 // secret reads a Secret of the Provider's namespace.

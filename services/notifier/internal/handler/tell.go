@@ -150,7 +150,9 @@ func (d *delivery) try(ctx context.Context, p *outbox.Parcel) (provider.Receipt,
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(endSend, cancel) })
 	defer stop()
-	receipt, err := d.send.Send(send, p.Message)
+	message := p.Message
+	message.Alert = provider.Alert{Namespace: p.Alert.Namespace, Name: p.Alert.Name, UID: string(p.Alert.UID)}
+	receipt, err := d.send.Send(send, message)
 	if err != nil && ctx.Err() != nil && send.Err() != nil {
 		return receipt, errCut
 	}

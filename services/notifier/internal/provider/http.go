@@ -29,7 +29,7 @@ type client struct {
 	timeout time.Duration
 	guard   guard.Guard
 	hidden  hidden
-	proxied func(*http.Request) bool // the request goes to the environment's proxy
+	trusts  func(*http.Request) bool // the request goes to the environment's proxy
 }
 
 // newClient asks as s says, and hides secrets, beside those of s, in all its errors.
@@ -44,7 +44,7 @@ func newClientBehind(environment func(*http.Request) (*url.URL, error), s Settin
 		c.timeout = s.Spec.Timeout.Duration
 	}
 	proxy := environment
-	c.proxied = func(r *http.Request) bool {
+	c.trusts = func(r *http.Request) bool {
 		to, err := environment(r)
 		return s.Proxy == nil && err == nil && to != nil
 	}
@@ -103,7 +103,7 @@ func (c *client) ask(ctx context.Context, q query) (answer, error) {
 	if err := c.guard.CheckURL(q.URL); err != nil {
 		return answer{}, &Refusal{Reason: c.hidden.clean(err.Error())}
 	}
-	if c.proxied(request) {
+	if c.trusts(request) {
 		request = request.WithContext(context.WithValue(within, trusted{}, true))
 	}
 	response, err := c.http.Do(request)

@@ -41,8 +41,12 @@ func root() (string, error) {
 	return "", errors.New("find the project: no go.work above this folder")
 }
 
-// build builds programs as a release has them.
-func build(ctx context.Context, root, dir string, packages []string) error {
+// Build builds programs as a release has them into a folder.
+func Build(ctx context.Context, dir string, packages []string) error {
+	root, err := root()
+	if err != nil {
+		return err
+	}
 	args := []string{"build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", dir + string(filepath.Separator)}
 	cmd := exec.CommandContext(ctx, "go", append(args, packages...)...)
 	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")

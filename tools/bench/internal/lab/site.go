@@ -124,14 +124,10 @@ func (s *Site) build(ctx context.Context) error {
 	if s.options.BinDir != "" {
 		return nil
 	}
-	root, err := root()
-	if err != nil {
-		return err
-	}
 	if _, err := s.Folder("bin"); err != nil {
 		return err
 	}
-	return build(ctx, root, s.BinDir(), s.options.Packages)
+	return Build(ctx, s.BinDir(), s.options.Packages)
 }
 
 func (s *Site) startPlane(ctx context.Context) error {
