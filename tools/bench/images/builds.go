@@ -84,7 +84,7 @@ func (r *registry) serveBuild(w http.ResponseWriter, request *http.Request) {
 	w.Header().Set("Docker-Content-Digest", digest)
 }
 
-// resolve returns the digest that a tag points at, and notes in which order tags are asked for.
+// resolve returns the digest that a tag points at, and notes whether tags are asked for from the last one down, those apart that were added later.
 func (r *registry) resolve(repository, reference string) (digest string, found bool) {
 	var number int
 	if _, err := fmt.Sscanf(reference, "1.%d.0", &number); err != nil {
@@ -96,7 +96,7 @@ func (r *registry) resolve(repository, reference string) (digest string, found b
 	if !found {
 		return "", false
 	}
-	if before, asked := r.lastAsked[repository]; asked && number > before {
+	if before, asked := r.lastAsked[repository]; asked && number > before && number < tags {
 		r.disordered++
 	}
 	r.lastAsked[repository] = number
