@@ -14,8 +14,12 @@ import (
 // Expression is one prepared expression.
 type Expression struct{ program cel.Program }
 
-// costLimit bounds the work of one evaluation; it is far above what an expression over one object needs.
-const costLimit = 10_000_000
+// costLimit bounds the work of one evaluation; it is far above what an expression over one object needs. smallLimit does so for those that
+// strangers may have evaluated again and again.
+const (
+	costLimit  = 10_000_000
+	smallLimit = 100_000
+)
 
 func environment(variables ...string) (*cel.Env, error) {
 	options := []cel.EnvOption{
@@ -42,11 +46,20 @@ func Parse(text string) (*Expression, error) {
 	if issues.Err() != nil {
 		return nil, fmt.Errorf("parse %q: %w", text, issues.Err())
 	}
-	return program(env, ast)
+	return program(env, ast, costLimit)
 }
 
 // Compile prepares an expression over objects with the given names. It must be true or false.
 func Compile(text string, variables ...string) (*Expression, error) {
+	return compileBool(text, costLimit, variables)
+}
+
+// CompileSmall is Compile for expressions that strangers may have evaluated again and again: it may work a hundredth as long.
+func CompileSmall(text string, variables ...string) (*Expression, error) {
+	return compileBool(text, smallLimit, variables)
+}
+
+func compileBool(text string, limit uint64, variables []string) (*Expression, error) {
 	env, ast, err := compile(text, variables)
 	if err != nil {
 		return nil, err
@@ -54,16 +67,16 @@ func Compile(text string, variables ...string) (*Expression, error) {
 	if t := ast.OutputType(); t != cel.BoolType {
 		return nil, fmt.Errorf("compile %q: it is a %s, want true or false", text, t)
 	}
-	return program(env, ast)
+	return program(env, ast, limit)
 }
 
-// CompileValue prepares an expression over objects with the given names. It may have any value.
+// CompileValue prepares an expression over objects with the given names. It may have any value, and work as long as one of CompileSmall.
 func CompileValue(text string, variables ...string) (*Expression, error) {
 	env, ast, err := compile(text, variables)
 	if err != nil {
 		return nil, err
 	}
-	return program(env, ast)
+	return program(env, ast, smallLimit)
 }
 
 func compile(text string, variables []string) (*cel.Env, *cel.Ast, error) {
@@ -78,8 +91,9 @@ func compile(text string, variables []string) (*cel.Env, *cel.Ast, error) {
 	return env, ast, nil
 }
 
-func program(env *cel.Env, ast *cel.Ast) (*Expression, error) {
-	p, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.InterruptCheckFrequency(100), cel.CostLimit(costLimit))
+func program(env *cel.Env, ast *cel.Ast, limit uint64) (*Expression, error) {
+	// Each step looks at the time: the count of steps begins anew in each loop, and short loops within one another would never look.
+	p, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.InterruptCheckFrequency(1), cel.CostLimit(limit))
 	if err != nil {
 		return nil, fmt.Errorf("prepare expression: %w", err)
 	}

@@ -39,7 +39,7 @@ func readProvider(from *receiverv1.OIDCProvider) (*provider, error) {
 		p.variables = append(p.variables, variable{v.Name, value})
 	}
 	for _, v := range from.Validations {
-		holds, err := expression.Compile(v.Expression, "claims", "vars")
+		holds, err := expression.CompileSmall(v.Expression, "claims", "vars")
 		if err != nil {
 			return nil, fmt.Errorf("validation %q: %w", v.Message, err)
 		}

@@ -153,7 +153,7 @@ func readResource(r *receiverv1.Receiver, from receiverv1.ReceiverResource, noCr
 		if text == "" {
 			continue
 		}
-		filter, err := expression.Compile(text, variables...)
+		filter, err := expression.CompileSmall(text, variables...)
 		if err != nil {
 			return nil, &Error{meta.InvalidCELExpressionReason, fmt.Errorf("filter: %w", err)}
 		}

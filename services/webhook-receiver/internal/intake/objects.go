@@ -30,6 +30,8 @@ const (
 	maxObjects = 5000
 	// lookTime bounds how long it may take to find them.
 	lookTime = 5 * time.Second
+	// filterTime bounds how long the expressions of one entry may take over all its objects.
+	filterTime = time.Second
 )
 
 // errFilter says that an expression could not be evaluated over what the call says.
@@ -102,10 +104,15 @@ func (o *Objects) find(ctx context.Context, r *door.Resource, vars map[string]an
 	}
 	var found []*hintsv1.ObjectName
 	var failed error
+	ctx, cancel := context.WithTimeout(ctx, filterTime)
+	defer cancel()
 	for i := range candidates {
 		takes, err := o.takes(ctx, r, &candidates[i], vars)
 		if err != nil {
 			failed = fmt.Errorf("%w: %s %s: %w", errFilter, r.Kind, client.ObjectKeyFromObject(&candidates[i]), err)
+		}
+		if ctx.Err() != nil {
+			return found, fmt.Errorf("%w: %s: it takes too long", errFilter, r.Kind)
 		}
 		if takes {
 			found = append(found, nameOf(r, candidates[i].Name))
