@@ -16,8 +16,12 @@ import (
 func slackBot(h *host) *host {
 	n := 0
 	h.set(func(c call) (int, string) {
-		n++
-		return 200, fmt.Sprintf(`{"ok":true,"channel":"C1","ts":"%d.0"}`, n)
+		ts, isEdit := c.JSON("ts").(string)
+		if !isEdit {
+			n++
+			ts = fmt.Sprintf("%d.0", n)
+		}
+		return 200, fmt.Sprintf(`{"ok":true,"channel":"C1","ts":%q}`, ts)
 	})
 	return h
 }

@@ -36,6 +36,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/controlplane/controlplanetest"
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/service"
+	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
 	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
 	"github.com/sluice-cd/sluice/services/notifier/internal/handler"
@@ -358,9 +359,21 @@ func (w *world) events(name string) map[string]string {
 	return out
 }
 
-// quiet waits until the outbox is empty, and says otherwise what is left in it.
+// taken says whether every fact became what it means for people.
+func (w *world) taken() bool {
+	var known struct{ At bus.FactsPlace }
+	last, err := w.bus.LastFact(w.Context())
+	if err != nil {
+		return false
+	}
+	_, err = stage.ReadState(w.Context(), w.bus, state.StageNews, types.NamespacedName{Name: "facts"}, &known)
+	return err == nil && known.At.Sequence >= last
+}
+
+// quiet waits until all facts are taken and the outbox is empty, and says otherwise what is left in it.
 func (w *world) quiet() {
 	w.Helper()
+	w.eventually("all facts to be taken", w.taken)
 	var letters []bus.Letter
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		var err error
