@@ -27,13 +27,13 @@ import (
 
 const hookKey = "the-key-of-the-host"
 
-// hook is a Receiver that a host calls.
-type hook struct {
+// receiverHook is a Receiver that a host calls.
+type receiverHook struct {
 	uid, path string
 }
 
 // newHook creates a Receiver of type github for one repository.
-func newHook(t *testing.T, e *harness.Env, repo string) hook {
+func newHook(t *testing.T, e *harness.Env, repo string) receiverHook {
 	t.Helper()
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: e.Namespace, Name: "hook"}, StringData: map[string]string{"token": hookKey}}
 	if err := client.IgnoreAlreadyExists(e.Client.Create(t.Context(), secret)); err != nil {
@@ -44,7 +44,7 @@ func newHook(t *testing.T, e *harness.Env, repo string) hook {
 		Resources: []receiverv1.ReceiverResource{{CrossNamespaceObjectReference: receiverv1.CrossNamespaceObjectReference{Kind: "GitRepository", Name: repo}}},
 	}}
 	e.Create(t, r)
-	return hook{string(r.UID), r.GetWebhookPath(hookKey)}
+	return receiverHook{string(r.UID), r.GetWebhookPath(hookKey)}
 }
 
 // event is one delivery of a host, signed.
@@ -62,7 +62,7 @@ func newEvent() event {
 }
 
 // hintID is the id under which the event stands in its hint.
-func (e event) hintID(h hook) string {
+func (e event) hintID(h receiverHook) string {
 	sum := sha256.Sum256([]byte(h.uid + "\x00github\x00delivery\x00" + e.id + "\x00"))
 	return string(sum[:16])
 }
@@ -70,7 +70,7 @@ func (e event) hintID(h hook) string {
 var hostClient = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}
 
 // post delivers an event once; 0 where nobody answers.
-func (h hook) post(ctx context.Context, url string, e event) int {
+func (h receiverHook) post(ctx context.Context, url string, e event) int {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url+h.path, bytes.NewReader(e.body))
 	if err != nil {
 		return 0
@@ -88,7 +88,7 @@ func (h hook) post(ctx context.Context, url string, e event) int {
 }
 
 // insist delivers an event as a host does that comes again, to one replica after the other.
-func (h hook) insist(ctx context.Context, e *harness.Env, ev event) error {
+func (h receiverHook) insist(ctx context.Context, e *harness.Env, ev event) error {
 	for attempt := 0; ; attempt++ {
 		replicas := e.Replicas("webhook-receiver")
 		if len(replicas) > 0 && h.post(ctx, replicas[attempt%len(replicas)].HooksURL(), ev) == http.StatusOK {
@@ -109,7 +109,7 @@ func TestHookToObject(t *testing.T) {
 	e := world.Start(t, harness.Options{Hooks: true})
 	writes := e.Record(t, e.Namespace)
 	var repos []*harness.Repo
-	var hooks []hook
+	var hooks []receiverHook
 	for i := range 5 {
 		repos = append(repos, e.NewRepo(t, fmt.Sprintf("hooked-%d", i), 1))
 		hooks = append(hooks, newHook(t, e, repos[i].Name))

@@ -37,7 +37,7 @@ func build(root, dir string) error {
 		args = append(args, "-race")
 	}
 	args = append(args, "./tools/cmd/sluice", "./tools/cmd/"+localrun.Bus)
-	for _, service := range slices.Concat(localrun.Services, localrun.ImageServices, localrun.HookServices) {
+	for _, service := range slices.Concat(localrun.Services, localrun.ImageServices, localrun.HookServices, localrun.TellServices) {
 		args = append(args, "./services/"+service+"/cmd/"+service)
 	}
 	cmd := exec.Command("go", args...)

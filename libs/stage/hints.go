@@ -23,6 +23,10 @@ const (
 	// hintMessages is how many messages are taken at once: the more arrive, the more triggers for the same object become one.
 	hintMessages = 256
 	hintPull     = 10 * time.Second
+	// hintRest is for how many times as long as the last ones took, hintRestMost for how long at most, the next ones are left to gather: a
+	// flood of calls costs a share of the bus's writes, whatever its size, and one call alone waits for nobody.
+	hintRest     = 3
+	hintRestMost = 500 * time.Millisecond
 )
 
 // FollowHints hands the hints of calls from outside to use until ctx ends, several at once, shared with all replicas that follow under the
@@ -77,7 +81,9 @@ func (f *hintFollower) follow(ctx context.Context) error {
 			return err
 		}
 		if len(taken) > 0 {
+			began := time.Now()
 			f.answer(taken, f.hand(ctx, f.read(taken)))
+			sleep(ctx, min(hintRest*time.Since(began), hintRestMost))
 		}
 	}
 	return nil

@@ -4,24 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"slices"
 	"time"
 
 	receiverv1 "github.com/fluxcd/notification-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
-	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/sluice-cd/sluice/libs/controlplane"
-	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/localrun"
 	"github.com/sluice-cd/sluice/tools/bench/internal/lab"
-	"github.com/sluice-cd/sluice/tools/internal/install"
 )
 
 const (
@@ -34,11 +28,8 @@ var services = []string{"webhook-receiver", "git-watcher"}
 
 // bench is all that the measurements need.
 type bench struct {
+	*lab.Site
 	options  *options
-	dir      string
-	plane    *controlplane.ControlPlane
-	sluice   *localrun.Installation
-	client   client.Client
 	receiver *localrun.Replica
 	targets  []target
 }
@@ -47,88 +38,45 @@ type bench struct {
 type target struct{ uid, url string }
 
 // start brings up everything, and returns when all Receivers take calls.
-func start(ctx context.Context, o *options) (_ *bench, err error) {
-	log.SetLogger(logr.Discard())
-	b := &bench{options: o}
-	if b.dir, err = os.MkdirTemp("", "sluice-webhooks-"); err != nil {
-		return nil, fmt.Errorf("make a folder: %w", err)
+func start(ctx context.Context, o *options) (*bench, error) {
+	site, err := lab.StartSite(ctx, lab.SiteOptions{
+		Packages: slices.Concat(lab.CommandPackages(localrun.Bus), lab.ServicePackages(services...)), BinDir: o.bin, Keep: o.keep, Progress: o.progress,
+		Probes: []client.Object{newRepository("probe"), newReceiver("probe")},
+	})
+	if err != nil {
+		return nil, err
 	}
-	for _, step := range []struct {
-		what string
-		do   func(context.Context) error
-	}{
-		{"building the programs", b.build},
-		{"starting the control plane", b.startPlane},
-		{"starting the bus", b.startBus},
-		{"starting the services", b.startServices},
-		{"creating receivers and what they wake", b.create},
+	b := &bench{Site: site, options: o}
+	b.Say("starting bus and services")
+	for _, step := range []func(context.Context) error{
+		func(ctx context.Context) error { return b.MakeNamespaces(ctx, namespace) }, b.startBus, b.startServices, b.create,
 	} {
-		b.say("%s", step.what)
-		if err := step.do(ctx); err != nil {
-			return nil, errors.Join(err, b.stop())
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, b.Stop())
 		}
 	}
 	return b, nil
 }
 
-func (b *bench) say(format string, args ...any) {
-	fmt.Fprintf(b.options.progress, "%s  %s\n", time.Now().Format("15:04:05.000"), fmt.Sprintf(format, args...))
-}
-
-func (b *bench) stop() error {
-	var errs []error
-	if b.sluice != nil {
-		b.sluice.Stop()
-	}
-	if b.plane != nil {
-		errs = append(errs, b.plane.Stop())
-	}
-	if b.options.keep {
-		b.say("data and logs are in %s", b.dir)
-		return errors.Join(errs...)
-	}
-	return errors.Join(append(errs, os.RemoveAll(b.dir))...)
-}
-
-func (b *bench) build(ctx context.Context) error {
-	return lab.Build(ctx, filepath.Join(b.dir, "bin"), append(lab.CommandPackages("sluice-bus"), lab.ServicePackages(services...)...))
-}
-
-func (b *bench) startPlane(ctx context.Context) error {
-	var err error
-	if b.plane, err = controlplane.Start(ctx, controlplane.Options{Dir: filepath.Join(b.dir, "controlplane"), Progress: b.options.progress}); err != nil {
-		return err
-	}
-	config := b.plane.RESTConfig()
-	if _, err := install.CRDs(ctx, config, install.Options{}); err != nil {
-		return err
-	}
-	if b.client, err = client.New(config, client.Options{Scheme: kube.Scheme()}); err != nil {
-		return fmt.Errorf("make client: %w", err)
-	}
-	return b.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
-}
-
 func (b *bench) startBus(context.Context) error {
-	dir := filepath.Join(b.dir, "sluice")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return fmt.Errorf("make a folder for Sluice: %w", err)
+	dir, err := b.Folder("sluice")
+	if err != nil {
+		return err
 	}
-	var err error
-	b.sluice, err = localrun.New(localrun.Options{
-		BinDir: filepath.Join(b.dir, "bin"), Dir: dir, Kubeconfig: b.plane.Kubeconfig(), ServiceFlags: map[string][]string{
+	b.Sluice, err = localrun.New(localrun.Options{
+		BinDir: b.BinDir(), Dir: dir, Kubeconfig: b.Plane.Kubeconfig(), ServiceFlags: map[string][]string{
 			"webhook-receiver": {"--webhook-source-rps", "0"},
 		},
 	})
 	if err != nil {
 		return err
 	}
-	return b.sluice.StartBus()
+	return b.Sluice.StartBus()
 }
 
 func (b *bench) startServices(ctx context.Context) error {
 	for _, service := range services {
-		r, err := b.sluice.StartReplica(service)
+		r, err := b.Sluice.StartReplica(service)
 		if err != nil {
 			return err
 		}
@@ -136,26 +84,35 @@ func (b *bench) startServices(ctx context.Context) error {
 			b.receiver = r
 		}
 	}
-	return b.sluice.WaitReady(ctx)
+	return b.Sluice.WaitReady(ctx)
 }
 
-// create makes Receivers, and a GitRepository for each. These are suspended: what is measured is the way to the run, not git.
+// newRepository makes a GitRepository that is suspended: what is measured is the way to its run, not git.
+func newRepository(name string) *sourcev1.GitRepository {
+	return &sourcev1.GitRepository{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: sourcev1.GitRepositorySpec{
+		URL: "https://git.example.org/org/" + name, Interval: metav1.Duration{Duration: time.Hour}, Suspend: true,
+	}}
+}
+
+// newReceiver makes a Receiver that wakes the GitRepository of its name.
+func newReceiver(name string) *receiverv1.Receiver {
+	return &receiverv1.Receiver{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: receiverv1.ReceiverSpec{
+		Type: receiverv1.GitHubReceiver, Events: []string{"push"}, SecretRef: &meta.LocalObjectReference{Name: "key"},
+		Resources: []receiverv1.ReceiverResource{{CrossNamespaceObjectReference: receiverv1.CrossNamespaceObjectReference{Kind: "GitRepository", Name: name}}},
+	}}
+}
+
+// create makes Receivers, and a GitRepository for each.
 func (b *bench) create(ctx context.Context) error {
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "key"}, StringData: map[string]string{"token": key}}
-	if err := b.client.Create(ctx, secret); err != nil {
+	if err := b.Client.Create(ctx, secret); err != nil {
 		return fmt.Errorf("create secret: %w", err)
 	}
 	for i := range b.options.receivers {
 		name := fmt.Sprintf("app-%04d", i)
-		repo := &sourcev1.GitRepository{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: sourcev1.GitRepositorySpec{
-			URL: "https://git.example.org/org/" + name, Interval: metav1.Duration{Duration: time.Hour}, Suspend: true,
-		}}
-		receiver := &receiverv1.Receiver{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: receiverv1.ReceiverSpec{
-			Type: receiverv1.GitHubReceiver, Events: []string{"push"}, SecretRef: &meta.LocalObjectReference{Name: "key"},
-			Resources: []receiverv1.ReceiverResource{{CrossNamespaceObjectReference: receiverv1.CrossNamespaceObjectReference{Kind: "GitRepository", Name: name}}},
-		}}
-		for _, o := range []client.Object{repo, receiver} {
-			if err := b.client.Create(ctx, o); err != nil {
+		receiver := newReceiver(name)
+		for _, o := range []client.Object{newRepository(name), receiver} {
+			if err := b.Client.Create(ctx, o); err != nil {
 				return fmt.Errorf("create %s: %w", name, err)
 			}
 		}

@@ -22,6 +22,7 @@ type options struct {
 	kill      time.Duration // duration of the second part; 0 for leaving it out
 	receivers int           // that the calls are for
 	callers   int           // connections
+	bin       string
 	keep      bool
 	progress  io.Writer
 }
@@ -35,6 +36,7 @@ func parse(args []string) (*options, error) {
 	f.DurationVar(&o.kill, "kill", 20*time.Second, "how long calls come while the bus is killed in the middle; 0 for not at all")
 	f.IntVar(&o.receivers, "receivers", 100, "`number` of Receivers that the calls are for")
 	f.IntVar(&o.callers, "callers", 128, "`number` of connections")
+	f.StringVar(&o.bin, "bin", "", "`folder` with the programs, used as they are; empty builds them")
 	f.BoolVar(&o.keep, "keep", false, "leave the folder with data and logs, and say where it is")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -68,7 +70,7 @@ func run(ctx context.Context, o *options, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.stop()) }()
+	defer func() { err = errors.Join(err, b.Stop()) }()
 	for _, measure := range []func(context.Context) ([]string, error){b.steady, b.killed} {
 		lines, err := measure(ctx)
 		for _, line := range lines {

@@ -82,12 +82,12 @@ func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/float
 
 // steady measures how long calls wait for their answer at a steady rate.
 func (b *bench) steady(ctx context.Context) ([]string, error) {
-	b.say("%d calls per second for %s", b.options.rate, b.options.duration)
+	b.Say("%d calls per second for %s", b.options.rate, b.options.duration)
 	cpu := b.cpu()
 	began := time.Now()
 	o := b.load(ctx, b.options.rate, b.options.duration)
 	took := time.Since(began)
-	lines := []string{o.line("steady", took), fmt.Sprintf("CPU seconds: %s", b.cpuSince(cpu)), fmt.Sprintf("memory at most: webhook-receiver %s MiB, bus %s MiB", resident(b.receiver.PID()), resident(b.sluice.Bus().PID()))}
+	lines := []string{o.line("steady", took), fmt.Sprintf("CPU seconds: %s", b.cpuSince(cpu)), fmt.Sprintf("memory at most: webhook-receiver %s MiB, bus %s MiB", resident(b.receiver.PID()), resident(b.Sluice.Bus().PID()))}
 	writes, err := b.writes()
 	if err != nil {
 		return lines, err
@@ -101,13 +101,13 @@ func (b *bench) killed(ctx context.Context) ([]string, error) {
 	if b.options.kill == 0 {
 		return nil, nil
 	}
-	b.say("%d calls per second for %s; the bus is killed in the middle", b.options.killRate, b.options.kill)
+	b.Say("%d calls per second for %s; the bus is killed in the middle", b.options.killRate, b.options.kill)
 	fault := make(chan error, 1)
 	go func() {
 		time.Sleep(b.options.kill / 2)
-		err := b.sluice.Bus().Kill()
+		err := b.Sluice.Bus().Kill()
 		time.Sleep(time.Second)
-		fault <- errors.Join(err, b.sluice.StartBus())
+		fault <- errors.Join(err, b.Sluice.StartBus())
 	}()
 	began := time.Now()
 	o := b.load(ctx, b.options.killRate, b.options.kill)
@@ -123,7 +123,7 @@ func (b *bench) killed(ctx context.Context) ([]string, error) {
 func (b *bench) look(ctx context.Context, o *outcome) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	conn, err := bus.Connect(ctx, bus.Options{URL: b.sluice.NATSURL(), Name: "bench"})
+	conn, err := bus.Connect(ctx, bus.Options{URL: b.Sluice.NATSURL(), Name: "bench"})
 	if err != nil {
 		return "", err
 	}
@@ -177,9 +177,9 @@ func (b *bench) writes() (string, error) {
 
 // cpu is how many seconds of a processor each process has used.
 func (b *bench) cpu() map[string]float64 {
-	used := map[string]float64{"bus": seconds(b.sluice.Bus().PID()), "load": seconds(os.Getpid())}
+	used := map[string]float64{"bus": seconds(b.Sluice.Bus().PID()), "load": seconds(os.Getpid())}
 	for _, service := range services {
-		for _, r := range b.sluice.Replicas(service) {
+		for _, r := range b.Sluice.Replicas(service) {
 			used[service] += seconds(r.PID())
 		}
 	}

@@ -56,6 +56,7 @@ func (c *cluster) resource(u *unstructured.Unstructured) dynamic.ResourceInterfa
 	resources := map[string]schema.GroupVersionResource{
 		"GitRepository": gitRepositories, "Kustomization": kustomizations, "Namespace": namespaces,
 		"ImageRepository": imageKind("imagerepositories"), "ImagePolicy": imageKind("imagepolicies"), "ImageUpdateAutomation": imageKind("imageupdateautomations"),
+		"Secret": {Version: "v1", Resource: "secrets"}, "Provider": notificationKind("providers"), "Alert": notificationKind("alerts"),
 	}
 	all := c.client.Resource(resources[u.GetKind()])
 	if u.GetNamespace() == "" {

@@ -31,6 +31,7 @@ type demo struct {
 	cluster      *cluster
 	git          *gittest.Server
 	host         *host
+	slack        *slack
 	images       *images
 	repository   *gittest.Repository
 	handPush     atomic.Pointer[time.Time] // when somebody last pushed over HTTP
@@ -85,6 +86,9 @@ func (d *demo) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := d.showChannel(ctx); err != nil {
+		return err
+	}
 	d.console.summarize(outcomes, d.version)
 	if d.options.Exit {
 		return nil
@@ -104,6 +108,7 @@ func (d *demo) start(ctx context.Context, bin string) error {
 		{"Kubernetes", func() error { return d.startControlPlane(ctx) }, d.describeControlPlane},
 		{"registry", func() error { return d.startRegistry(ctx) }, func() string { return d.images.host() }},
 		{"git server", func() error { return d.startGit(ctx) }, func() string { return d.git.URL(source) }},
+		{"Slack", d.startSlack, func() string { return "a workspace with the channel " + channel }},
 		{"Sluice", func() error { return d.startSluice(ctx, bin) }, describeSluice},
 		{"applications", func() error { return d.firstSync(ctx) }, d.describeApplications},
 	} {

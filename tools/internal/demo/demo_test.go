@@ -268,7 +268,7 @@ func TestDemoInAGivenClusterExitsAndCleansUp(t *testing.T) {
 	if got := len(titles.FindAllString(d.output.String(), -1)); got != 11 {
 		t.Errorf("%d pushes are reported, want 11", got)
 	}
-	for _, text := range []string{"p50", "Ready=False, guestbook/frontend.yaml", "deleted    Deployment guestbook/cache", "created    Deployment guestbook/cache"} {
+	for _, text := range []string{"p50", "Ready=False, guestbook/frontend.yaml", "deleted    Deployment guestbook/cache", "created    Deployment guestbook/cache", "in #deployments", "┃ ✅ Kustomization/sluice-demo/status-page succeeded"} {
 		if !strings.Contains(d.output.String(), text) {
 			t.Errorf("the output says nothing of %q", text)
 		}

@@ -25,7 +25,7 @@ const startTimeout = time.Minute
 
 // programs are those of all services.
 func programs() []string {
-	return slices.Concat(localrun.Services, localrun.ImageServices, localrun.HookServices)
+	return slices.Concat(localrun.Services, localrun.ImageServices, localrun.HookServices, localrun.TellServices)
 }
 
 // findPrograms looks for sluice and the services beside each other.
@@ -120,7 +120,7 @@ func (d *demo) startSluice(ctx context.Context, bin string) error {
 		return err
 	}
 	d.installation, err = localrun.New(localrun.Options{
-		BinDir: bin, Dir: dir, Kubeconfig: d.plane.Kubeconfig(), Flags: flags, Images: true, Hooks: true,
+		BinDir: bin, Dir: dir, Kubeconfig: d.plane.Kubeconfig(), Flags: flags, Images: true, Hooks: true, Notifier: true,
 		ServiceFlags: map[string][]string{localrun.HookServices[0]: {"--webhook-endpoint-keys-dir", d.host.keys}},
 	})
 	if err != nil {

@@ -23,6 +23,7 @@ func (d *demo) firstSync(ctx context.Context) error {
 	if d.resources, err = customResources(d.git.URL(source), d.images.localize); err != nil {
 		return err
 	}
+	d.resources = slices.Insert(d.resources, 1, d.chatResources()...) // after the namespace
 	if d.plane.Given() {
 		d.onStop(func() error { return d.cluster.remove(d.resources, d.world.appNamespaces()) })
 	}

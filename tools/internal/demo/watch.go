@@ -36,6 +36,10 @@ func imageKind(resource string) schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "image.toolkit.fluxcd.io", Version: "v1", Resource: resource}
 }
 
+func notificationKind(resource string) schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "notification.toolkit.fluxcd.io", Version: "v1beta3", Resource: resource}
+}
+
 // watched are the kinds that the demo looks at.
 var watched = []schema.GroupVersionResource{
 	gitRepositories, kustomizations,

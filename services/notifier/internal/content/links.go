@@ -57,9 +57,7 @@ func pageOf(repository string) (*url.URL, pages) {
 		if u.Host == "ssh.dev.azure.com" {
 			return azurePage(u)
 		}
-		if strings.HasPrefix(u.Host, "ssh.") {
-			u.Host = strings.TrimPrefix(u.Host, "ssh.")
-		}
+		u.Host = strings.TrimPrefix(u.Host, "ssh.")
 	default:
 		return nil, pages{}
 	}

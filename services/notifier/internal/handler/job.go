@@ -166,6 +166,32 @@ func groupPart(alert *alert.Alert, id string) string {
 	return fmt.Sprintf("group/%s/%s", alert.Name, id)
 }
 
+// clean forgets messages about groups that ended long ago, and what alerts told that are gone.
+func (j *job) clean(ctx context.Context) error {
+	if time.Since(j.known.Cleaned) < cleanEvery {
+		return nil
+	}
+	parts, err := j.env.Bus.ListParts(ctx, state.StageNotify, j.run.Key)
+	if err != nil {
+		return err
+	}
+	for name, part := range parts {
+		kind, rest, _ := strings.Cut(name, "/")
+		alert, _, _ := strings.Cut(rest, "/")
+		a, err := j.alerts.get(ctx, types.NamespacedName{Namespace: j.run.Key.Namespace, Name: alert})
+		if err != nil {
+			return err
+		}
+		if a == nil || kind == "group" && time.Since(part.Written) > cleanEvery {
+			if err := j.run.DropPart(ctx, name); err != nil {
+				return err
+			}
+		}
+	}
+	j.known.Cleaned = time.Now()
+	return nil
+}
+
 // forget removes what is kept of a Provider that is gone.
 func (j *job) forget(ctx context.Context) error {
 	parts, err := j.env.Bus.ListParts(ctx, state.StageNotify, j.run.Key)

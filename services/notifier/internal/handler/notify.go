@@ -17,7 +17,6 @@ import (
 	"github.com/sluice-cd/sluice/libs/service"
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
-	"github.com/sluice-cd/sluice/services/notifier/internal/expression"
 	"github.com/sluice-cd/sluice/services/notifier/internal/provider"
 )
 
@@ -113,6 +112,8 @@ type channel struct {
 	// Tokens are the messages that may be sent at once, as of At.
 	Tokens float64   `json:"tokens,omitempty"`
 	At     time.Time `json:"at,omitzero"`
+	// Cleaned is when what is not needed any more was last looked for.
+	Cleaned time.Time `json:"cleaned,omitzero"`
 }
 
 // Run tells what waits for one Provider.
@@ -149,7 +150,7 @@ func (j *job) bring(ctx context.Context) (stage.Result, error) {
 	case waiting == 0 && j.provider == nil:
 		return stage.Result{Gone: true}, j.forget(ctx)
 	case waiting == 0:
-		return stage.Result{Idle: true}, j.check(ctx)
+		return stage.Result{Idle: true}, errors.Join(j.clean(ctx), j.check(ctx))
 	case j.provider != nil && j.provider.Spec.Suspend:
 		return j.later(time.Hour), j.expire(ctx, errors.New("the Provider is suspended"))
 	}
@@ -170,11 +171,6 @@ func (j *job) check(ctx context.Context) error {
 		return nil
 	}
 	_, _, err := j.sender(ctx)
-	if text := j.provider.Spec.CommitStatusExpr; err == nil && text != "" {
-		if _, bad := expression.Compile(text); bad != nil {
-			err = fmt.Errorf("%w: spec.commitStatusExpr: %w", provider.ErrSettings, bad)
-		}
-	}
 	if !errors.Is(err, provider.ErrSettings) {
 		return err
 	}

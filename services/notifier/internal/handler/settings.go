@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/secretdata"
+	"github.com/sluice-cd/sluice/services/notifier/internal/expression"
 	"github.com/sluice-cd/sluice/services/notifier/internal/provider"
 )
 
@@ -19,6 +20,11 @@ import (
 func (j *job) sender(ctx context.Context) (provider.Sender, provider.Traits, error) {
 	if j.provider == nil {
 		return nil, provider.Traits{}, fmt.Errorf("%w: Provider %s does not exist", provider.ErrSettings, j.run.Key)
+	}
+	if text := j.provider.Spec.CommitStatusExpr; text != "" {
+		if _, err := expression.Compile(text); err != nil {
+			return nil, provider.Traits{}, fmt.Errorf("%w: spec.commitStatusExpr: %w", provider.ErrSettings, err)
+		}
 	}
 	s, err := j.settings(ctx)
 	if err != nil {

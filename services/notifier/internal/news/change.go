@@ -100,20 +100,23 @@ func Duration(d time.Duration) string {
 	case d < time.Minute:
 		return d.Round(100 * time.Millisecond).String()
 	}
-	return strings.TrimSuffix(strings.TrimSuffix(d.Round(time.Second).String(), "0s"), "m0")
+	text := d.Round(time.Second).String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = strings.TrimSuffix(text, zero[1:])
+		}
+	}
+	return text
 }
 
-// hexOf names what parts stand for.
-func hexOf(parts ...string) string {
+// HexOf is a name of 32 hexadecimal digits for what parts stand for.
+func HexOf(parts ...string) string {
 	sum := sha256.New()
 	for _, p := range parts {
 		fmt.Fprintf(sum, "%d:%s", len(p), p)
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:16])
 }
-
-// HexOf is a name of 32 hexadecimal digits for what parts stand for.
-func HexOf(parts ...string) string { return hexOf(parts...) }
 
 func severity(s provider.State) string {
 	if s == provider.Failed {

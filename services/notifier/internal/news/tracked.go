@@ -74,7 +74,7 @@ func mark(f *factsv1.Fact) string {
 // key names the change of an object.
 func key(f *factsv1.Fact, parts ...string) string {
 	o := f.GetObject()
-	return hexOf(append([]string{o.GetUid(), o.GetKind(), o.GetNamespace(), o.GetName()}, parts...)...)
+	return HexOf(append([]string{o.GetUid(), o.GetKind(), o.GetNamespace(), o.GetName()}, parts...)...)
 }
 
 // fails notes a failure. It is news where it begins, has another reason, or belongs to a revision that touches the object.

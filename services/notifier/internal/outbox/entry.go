@@ -3,6 +3,7 @@ package outbox
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	eventv1 "github.com/fluxcd/pkg/apis/event/v1beta1"
@@ -48,6 +49,11 @@ func (e *Entry) group() string {
 	return news.HexOf(e.Change.Source.Kind, e.Change.Source.Namespace, e.Change.Source.Name, e.Change.Revision)
 }
 
+// has says whether the last message of a group told of an entry.
+func (g *Group) has(e *Entry) bool {
+	return g.Final && e.Change.Sequence <= g.Through && !e.Letter.Again && !slices.Contains(g.Kept, e.Change.Key)
+}
+
 // isSource says whether the entry is about a source of revisions rather than about who follows one.
 func (e *Entry) isSource() bool { return e.Change.Source.String() == e.Change.Object.String() }
 
@@ -75,9 +81,11 @@ type Group struct {
 	At      time.Time `json:"at,omitzero"`       // when
 	// Alarmed is a digest of the failures that were told before the end where messages cannot be edited.
 	Alarmed string `json:"alarmed,omitempty"`
-	// Final says that all changes up to Through were told, of this group or of all Groups.
+	// Final says that all changes up to Through were told, of this group or of all Groups, but for those with the keys in Kept: failures that
+	// were not due.
 	Final   bool     `json:"final,omitempty"`
 	Through uint64   `json:"through,omitempty"`
+	Kept    []string `json:"kept,omitempty"`
 	Groups  []string `json:"groups,omitempty"`
 
 	Tries int       `json:"tries,omitempty"`

@@ -42,7 +42,7 @@ func (p *planner) group(id string, entries []*Entry) {
 	g := p.View.Group(id)
 	if g.Final {
 		entries = slices.DeleteFunc(slices.Clone(entries), func(e *Entry) bool {
-			if e.Change.Sequence <= g.Through && !e.Letter.Again {
+			if g.has(e) {
 				p.drop(e)
 				return true
 			}
@@ -57,6 +57,9 @@ func (p *planner) group(id string, entries []*Entry) {
 		return
 	}
 	r := p.rows(id, g, entries)
+	if len(r.told) == 0 {
+		return // failures that are not due
+	}
 	if id == apart {
 		p.apart(g, r)
 		return
@@ -81,6 +84,7 @@ type rows struct {
 	// told are the entries that the message stands for; failures that are not due are not among them.
 	told      []*Entry
 	last      map[string]*Entry // what decides each row
+	kept      []string          // the keys of the others
 	progress  int
 	firstSeen time.Time
 	lastSeen  time.Time
@@ -134,6 +138,15 @@ func (p *planner) rows(id string, g Group, entries []*Entry) *rows {
 		r.last[name] = e
 		r.told = append(r.told, e)
 		r.through = max(r.through, e.Change.Sequence)
+	}
+	told := map[*Entry]bool{}
+	for _, e := range r.told {
+		told[e] = true
+	}
+	for _, e := range entries {
+		if !told[e] {
+			r.kept = append(r.kept, e.Change.Key)
+		}
 	}
 	for _, name := range order {
 		s, show := p.row(id, r.last[name], waiting[name], failed[name])
@@ -224,7 +237,7 @@ func (p *planner) say(id string, g Group, r *rows, s *content.Subject) {
 	}
 	parcel := Parcel{Alert: p.Alert, GroupID: id, Group: next, Told: map[string]Told{}, tries: g.Tries, changes: s.Changes, fresh: g.Shown == ""}
 	if s.Ended {
-		parcel.Group.Final, parcel.Group.Through = true, r.through
+		parcel.Group.Final, parcel.Group.Through, parcel.Group.Kept = true, r.through, r.kept
 		parcel.Entries = r.told
 	}
 	if g.Shown == shown || s.Ended && !p.Traits.Edits && g.Alarmed != "" && g.Alarmed == shownAsAlarm(s) {
@@ -327,6 +340,7 @@ func (p *planner) merged(ended []Parcel) *Parcel {
 	for _, parcel := range ended {
 		out.Entries = append(out.Entries, parcel.Entries...)
 		out.Group.Groups = append(out.Group.Groups, parcel.GroupID)
+		out.Group.Kept = append(out.Group.Kept, parcel.Group.Kept...)
 		out.Group.Through = max(out.Group.Through, parcel.Group.Through)
 		out.tries = max(out.tries, parcel.tries)
 		for _, s := range parcel.changes {

@@ -135,8 +135,7 @@ func (p *planner) fresh() []*Entry {
 	for _, e := range p.Entries {
 		g := e.group()
 		switch {
-		case seen[e.Change.Key], !e.Letter.Again && e.Change.Sequence <= p.toldOf(e).Sequence,
-			!e.Letter.Again && p.Merged.Final && e.Change.Sequence <= p.Merged.Through && slices.Contains(p.Merged.Groups, g):
+		case seen[e.Change.Key], !e.Letter.Again && e.Change.Sequence <= p.toldOf(e).Sequence, p.Merged.has(e) && slices.Contains(p.Merged.Groups, g):
 			p.drop(e)
 		default:
 			seen[e.Change.Key] = true

@@ -1,0 +1,167 @@
+package outbox
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	notifiersv1 "github.com/fluxcd/notification-controller/api/v1"
+	notifyv1 "github.com/fluxcd/notification-controller/api/v1beta3"
+
+	"github.com/sluice-cd/sluice/libs/bus"
+	"github.com/sluice-cd/sluice/services/notifier/internal/alert"
+	"github.com/sluice-cd/sluice/services/notifier/internal/news"
+	"github.com/sluice-cd/sluice/services/notifier/internal/provider"
+)
+
+var (
+	began  = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	source = news.Object{Kind: "GitRepository", Namespace: "apps", Name: "repo"}
+)
+
+// desk is an outbox of one alert, without a bus: it does what a plan says.
+type desk struct {
+	t       *testing.T
+	view    View
+	entries []*Entry
+	told    map[string]Told
+	groups  map[string]Group
+	next    uint64
+	ended   bool
+	latest  string // revision
+	sent    []provider.Message
+	shown   map[string]string // what the last message about each object said
+	covered []string          // keys of the changes that messages stood for, each time
+}
+
+func newDesk(t *testing.T, traits provider.Traits, annotations map[string]string) *desk {
+	t.Helper()
+	item := &notifyv1.Alert{Spec: notifyv1.AlertSpec{EventSources: []notifiersv1.CrossNamespaceObjectReference{{Kind: "Kustomization", Name: "*"}}}}
+	item.Name, item.UID, item.Annotations = "alert", "uid", annotations
+	read, err := alert.Read(item)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &desk{t: t, shown: map[string]string{}, told: map[string]Told{}, groups: map[string]Group{}}
+	d.view = View{
+		Now: began, Alert: read, Traits: traits, GroupWait: 10 * time.Minute,
+		Told:     func(object string) Told { return d.told[object] },
+		Group:    func(id string) Group { return d.groups[id] },
+		Failures: func(*news.Change) int { return 1 },
+		Settled:  func(_ news.Object, revision string) (bool, bool) { return d.ended, d.ended && revision != d.latest },
+		Commit:   func(news.Object, string) (*news.Commit, *news.Images) { return nil, nil },
+		Context:  func(*Entry) (string, error) { return "context", nil },
+	}
+	return d
+}
+
+// put adds a letter about an application.
+func (d *desk) put(name, revision string, state provider.State, incident string, resolved bool) {
+	d.next++
+	d.latest = revision
+	c := news.Change{
+		Sequence: d.next, Key: fmt.Sprint("key-", d.next), Object: news.Object{Kind: "Kustomization", Namespace: "apps", Name: name}, Time: d.view.Now,
+		State: state, Reason: "Reason", Message: "text", Revision: revision, Source: source, Commit: true, Incident: incident, Since: d.view.Now, Resolved: resolved,
+		Changed: []string{"ConfigMap/apps/x configured"},
+	}
+	d.entries = append(d.entries, &Entry{Change: c, Letter: bus.Letter{Written: d.view.Now, Sequence: d.next}})
+}
+
+// run carries one plan out. A process that is killed after a message notes what it told, and removes nothing.
+func (d *desk) run(killed bool) {
+	d.view.Entries, d.view.Merged = d.entries, d.groups[MergedID]
+	plan := Make(&d.view)
+	d.remove(plan.Drop)
+	for _, p := range plan.Parcels {
+		d.sent = append(d.sent, p.Message)
+		for _, e := range p.Entries {
+			d.covered = append(d.covered, e.Change.Key)
+		}
+		for _, c := range p.changes {
+			d.shown[c.Object.String()] = c.Revision + string(c.State)
+		}
+		if p.GroupID != "" {
+			g := p.Group
+			g.Receipt = "receipt"
+			d.groups[p.GroupID] = g
+		}
+		for object, t := range p.Told {
+			d.told[object] = t
+		}
+		if killed {
+			return
+		}
+		d.remove(p.Entries)
+	}
+}
+
+func (d *desk) remove(gone []*Entry) {
+	d.entries = slices.DeleteFunc(d.entries, func(e *Entry) bool { return slices.Contains(gone, e) })
+}
+
+func (d *desk) pass(t time.Duration) { d.view.Now = d.view.Now.Add(t) }
+
+// TestAFailureThatIsNotDueSurvivesItsGroup: the message about a commit does not stand for a failure that waits for its time.
+func TestAFailureThatIsNotDueSurvivesItsGroup(t *testing.T) {
+	d := newDesk(t, provider.Traits{Groups: true}, map[string]string{alert.AfterAnnotation: "30m"})
+	d.put("bad", "main@sha1:aaaaaaa", provider.Failed, "incident", false)
+	d.put("good", "main@sha1:aaaaaaa", provider.Succeeded, "", false)
+	d.pass(11 * time.Minute) // longer than a group waits
+	d.run(false)
+	if len(d.sent) != 1 || d.sent[0].Content.State == provider.Failed || len(d.entries) != 1 {
+		t.Fatalf("%d messages, %d letters left: %+v", len(d.sent), len(d.entries), d.sent)
+	}
+	d.run(false)
+	d.pass(20 * time.Minute)
+	d.run(false)
+	if len(d.sent) != 2 || d.sent[1].Content.State != provider.Failed || len(d.entries) != 0 {
+		t.Errorf("%d messages, %d letters left: %+v", len(d.sent), len(d.entries), d.sent)
+	}
+}
+
+// TestKilledAnywhere: at random changes, at random moments, with processes killed after random messages, every change is told, and none twice.
+func TestKilledAnywhere(t *testing.T) {
+	for name, traits := range map[string]provider.Traits{"events": {}, "chat": {Groups: true}, "edited chat": {Groups: true, Edits: true}, "status": {CommitStatus: true}} {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(200) {
+				rng := rand.New(rand.NewPCG(seed, 1))
+				d := newDesk(t, traits, nil)
+				d.ended = true
+				last := map[string]string{}
+				for i := range 30 {
+					name, revision := fmt.Sprint("app-", rng.IntN(4)), fmt.Sprintf("main@sha1:%07x", i/8+1)
+					state := []provider.State{provider.Failed, provider.Succeeded, provider.Progressing}[rng.IntN(3)]
+					d.put(name, revision, state, "", false)
+					last["Kustomization/apps/"+name] = revision + string(state)
+					d.pass(time.Duration(rng.IntN(3000)) * time.Millisecond)
+					d.run(rng.IntN(3) == 0)
+				}
+				for range 5 {
+					d.pass(11 * time.Minute)
+					d.run(false)
+				}
+				if len(d.entries) != 0 {
+					t.Fatalf("seed %d: %d letters are left", seed, len(d.entries))
+				}
+				seen := map[string]int{}
+				for _, key := range d.covered {
+					if seen[key]++; seen[key] > 1 {
+						t.Fatalf("seed %d: %s was told twice", seed, key)
+					}
+				}
+				for object, word := range last {
+					// What is in progress at a revision that is superseded is not told by itself.
+					if got := d.shown[object]; traits.Groups && got != word && !strings.HasSuffix(word, string(provider.Progressing)) {
+						t.Errorf("seed %d: %s is %s, and was last told as %s", seed, object, word, got)
+					}
+				}
+				if name == "events" && len(seen) != 30 {
+					t.Errorf("seed %d: %d of 30 events were told", seed, len(seen))
+				}
+			}
+		})
+	}
+}
