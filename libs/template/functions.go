@@ -20,7 +20,7 @@ const tickName = "sluiceTick"
 var allowed = []string{
 	"abbrev", "abbrevboth", "trunc", "trim", "upper", "lower", "title", "untitle", "substr", "repeat", "trimAll", "trimSuffix", "trimPrefix", "nospace",
 	"initials", "swapcase", "snakecase", "camelcase", "kebabcase", "wrap", "wrapWith", "contains", "hasPrefix", "hasSuffix", "quote", "squote", "cat",
-	"indent", "nindent", "replace", "plural", "sha1sum", "sha256sum", "adler32sum", "toString", "toStrings", "join", "split", "splitList", "splitn", "sortAlpha",
+	"indent", "nindent", "replace", "plural", "sha1sum", "sha256sum", "adler32sum", "toString", "toStrings", "join", "split", "splitList", "splitn",
 	"atoi", "int64", "int", "float64", "add", "add1", "sub", "div", "mod", "mul", "max", "min", "ceil", "floor", "round", "until", "untilStep", "seq",
 	"default", "empty", "coalesce", "all", "any", "ternary", "compact", "toJson", "toPrettyJson", "fromJson", "b64enc", "b64dec", "b32enc", "b32dec",
 	"typeOf", "typeIs", "kindOf", "kindIs", "deepEqual", "base", "dir", "clean", "ext", "isAbs", "list", "dict", "get", "hasKey", "pluck", "keys", "pick", "omit", "values",
@@ -45,10 +45,20 @@ func functions(ctx context.Context) texttemplate.FuncMap {
 			out[name] = bounded(ctx, name, reflect.ValueOf(f))
 		}
 	}
-	for name, f := range map[string]any{"print": fmt.Sprint, "println": fmt.Sprintln, "printf": printf} {
+	for name, f := range map[string]any{"print": fmt.Sprint, "println": fmt.Sprintln, "printf": printf, "sortAlpha": sortCopy(all["sortAlpha"].(func(any) []string))} {
 		out[name] = bounded(ctx, name, reflect.ValueOf(f))
 	}
 	return out
+}
+
+// sortCopy makes of a function that sorts in place one that leaves its argument as it is.
+func sortCopy(sort func(any) []string) func(any) []string {
+	return func(list any) []string {
+		if all, ok := list.([]string); ok {
+			list = slices.Clone(all)
+		}
+		return sort(list)
+	}
 }
 
 func over(ctx context.Context) error {

@@ -13,6 +13,7 @@ func TestTemplatesEnd(t *testing.T) {
 	for text, want := range map[string]string{
 		`{{ .Name | upper }}: {{ join "," (sortAlpha .List) }}`: "WEB: a,b",
 		`{{ range $i, $x := .List }}{{ $i }}{{ $x }}{{ end }}`:  "0b1a",
+		`{{ $sorted := sortAlpha .List }}{{ join "," .List }}`:  "b,a",
 		`{{ env "HOME" }}`:                      "",
 		`{{ range 1000000000000 }}{{ end }}`:    "",
 		`{{ range 100000 }}aaaaaaaaaa{{ end }}`: "",
