@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,10 +39,11 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	binDir = dir
 	const module = "github.com/sluice-cd/sluice/"
-	build := exec.Command("go", "build", "-trimpath", "-o", dir, module+"tools/cmd/sluice", module+"tools/cmd/"+localrun.Bus,
-		module+"services/git-watcher/cmd/git-watcher", module+"services/manifest-renderer/cmd/manifest-renderer", module+"services/applier/cmd/applier",
-		module+"services/registry-scanner/cmd/registry-scanner", module+"services/image-updater/cmd/image-updater",
-		module+"services/webhook-receiver/cmd/webhook-receiver")
+	args := []string{"build", "-trimpath", "-o", dir, module + "tools/cmd/sluice", module + "tools/cmd/" + localrun.Bus}
+	for _, service := range slices.Concat(localrun.Services, localrun.ImageServices, localrun.HookServices, localrun.TellServices) {
+		args = append(args, module+"services/"+service+"/cmd/"+service)
+	}
+	build := exec.Command("go", args...)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
