@@ -24,12 +24,12 @@ func Normal(address string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path = strings.Trim(path, "/")
+	host, path = strings.ToLower(strings.TrimSuffix(host, ".")), strings.Trim(path, "/")
 	path = strings.TrimRight(strings.TrimSuffix(path, ".git"), "/")
 	if host == "" || path == "" {
 		return "", fmt.Errorf("address of a repository: no host or no path")
 	}
-	return strings.TrimSuffix(strings.ToLower(host), ".") + "/" + path, nil
+	return host + "/" + path, nil
 }
 
 // split returns host and path of an address.

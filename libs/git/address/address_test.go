@@ -34,7 +34,7 @@ func TestNormal(t *testing.T) {
 func TestNormalRefuses(t *testing.T) {
 	for _, in := range []string{
 		"", "/", "app", "https://", "https://github.com", "https://github.com/", "https://github.com/.git", "file:///etc/passwd", "/srv/git/app", "https://host/a b",
-		"https://host/a\nb", "ext::sh -c true", "https://%zz/a", ":a", "https:///a", strings.Repeat("a", 3000) + ":b",
+		"https://host/a\nb", "ext::sh -c true", "https://%zz/a", ":a", "https:///a", "http://./0", strings.Repeat("a", 3000) + ":b",
 	} {
 		if got, err := address.Normal(in); err == nil {
 			t.Errorf("%q: got %q; want an error", in, got)

@@ -65,7 +65,7 @@ func (b *bench) startBus(context.Context) error {
 	}
 	b.Sluice, err = localrun.New(localrun.Options{
 		BinDir: b.BinDir(), Dir: dir, Kubeconfig: b.Plane.Kubeconfig(), ServiceFlags: map[string][]string{
-			"webhook-receiver": {"--webhook-source-rps", "0"},
+			"webhook-receiver": {"--webhook-source-rps", "0", "--pprof"},
 		},
 	})
 	if err != nil {
