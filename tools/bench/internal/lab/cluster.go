@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/deploy/crds"
@@ -105,6 +106,19 @@ func (s *Site) Create(ctx context.Context, objects ...client.Object) error {
 			return fmt.Errorf("create %s: %w", o.GetName(), err)
 		}
 		return nil
+	})
+}
+
+// Delete deletes objects, many at once, and returns when they are gone.
+func (s *Site) Delete(ctx context.Context, objects ...client.Object) error {
+	return Each(workers, objects, func(o client.Object) error {
+		if err := s.Client.Delete(ctx, o); err != nil {
+			return fmt.Errorf("delete %s: %w", o.GetName(), err)
+		}
+		return wait.PollUntilContextCancel(ctx, 50*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+			err := s.Client.Get(ctx, client.ObjectKeyFromObject(o), o)
+			return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
+		})
 	})
 }
 
