@@ -133,7 +133,8 @@ type life struct {
 	key    types.NamespacedName
 	stage  string
 	runs   atomic.Int32
-	direct *bus.Conn
+	direct *bus.Conn // of all others
+	conn   *bus.Conn // of the replica that is killed
 	cutter *cutter
 	bury   func() // ends what is left of the killed replica
 }
@@ -164,16 +165,20 @@ func TestKilledAtEveryWrite(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := bustest.Start(t)
-			whole := begin(t, server, s, -1)
+			whole := newLives(t, -1)[0]
+			whole.begin(t, s)
 			whole.awaitQuiet(t)
 			writes := int(whole.cutter.writes.Load())
 			if writes < 2 {
 				t.Fatalf("%d writes: this proves nothing", writes)
 			}
-			var lives []*life
+			var limits []int
 			for n := range writes {
-				lives = append(lives, begin(t, server, s, n))
+				limits = append(limits, n)
+			}
+			lives := newLives(t, limits...)
+			for _, l := range lives {
+				l.begin(t, s)
 			}
 			for n, l := range lives {
 				waitFor(t, fmt.Sprintf("the kill after %d writes", n), l.cutter.isCut)
@@ -191,13 +196,30 @@ func TestKilledAtEveryWrite(t *testing.T) {
 	}
 }
 
-var cuts atomic.Int32
-
-// begin starts a replica that is killed after so many writes, and triggers the object.
-func begin(t *testing.T, server *bustest.Server, s scene, limit int) *life {
+// newLives connects replicas, each of which is killed after so many writes, to a bus of their own: all before the first one starts, as the server
+// has a data race between the declaration of a stream and that of a consumer.
+func newLives(t *testing.T, limits ...int) []*life {
 	t.Helper()
-	n := cuts.Add(1)
-	l := &life{key: types.NamespacedName{Namespace: "default", Name: fmt.Sprintf("app-%d", n)}, stage: fmt.Sprintf("cut%d", n), direct: server.Connect()}
+	server := bustest.Start(t)
+	direct := server.Connect()
+	lives := make([]*life, len(limits))
+	for i, limit := range limits {
+		c := newCutter(t, server, limit)
+		conn, err := bus.Connect(t.Context(), bus.Options{URL: "nats://" + c.Addr().String(), Log: bustest.Logger(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(conn.NATS.Close)
+		lives[i] = &life{
+			key: types.NamespacedName{Namespace: "default", Name: fmt.Sprintf("app-%d", i)}, stage: fmt.Sprintf("cut%d", i), direct: direct, conn: conn, cutter: c,
+		}
+	}
+	return lives
+}
+
+// begin triggers the object and starts the replica that will be killed.
+func (l *life) begin(t *testing.T, s scene) {
+	t.Helper()
 	for i, hint := range s.already {
 		stop := l.replica(t, l.direct, s)
 		l.trigger(t, hint)
@@ -205,16 +227,9 @@ func begin(t *testing.T, server *bustest.Server, s scene, limit int) *life {
 		l.awaitQuiet(t)
 		stop()
 	}
-	l.cutter = newCutter(t, server, limit)
 	l.trigger(t, stage.Hint{})
-	conn, err := bus.Connect(t.Context(), bus.Options{URL: "nats://" + l.cutter.Addr().String(), Name: l.stage, Log: bustest.Logger(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.NATS.Close)
-	stop := l.replica(t, conn, s)
-	l.bury = func() { conn.NATS.Close(); stop() }
-	return l
+	stop := l.replica(t, l.conn, s)
+	l.bury = func() { l.conn.NATS.Close(); stop() }
 }
 
 func (l *life) trigger(t *testing.T, hint stage.Hint) {
