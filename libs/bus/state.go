@@ -71,8 +71,7 @@ func (c *Conn) PutState(ctx context.Context, key string, value []byte, ttl time.
 	}
 	ack, err := c.publish(ctx, message(StateSubject(key), value, nil), opts...)
 	if err != nil {
-		var api *jetstream.APIError
-		if errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
+		if isConflict(err) {
 			return 0, fmt.Errorf("write state %s: %w", key, ErrConflict)
 		}
 		return 0, fmt.Errorf("write state %s: %w", key, err)
@@ -91,22 +90,6 @@ func (c *Conn) DropState(ctx context.Context, keys ...string) error {
 	for _, key := range keys {
 		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(StateSubject(key))); err != nil {
 			return fmt.Errorf("drop state %s: %w", key, err)
-		}
-	}
-	return nil
-}
-
-// DropWork removes the pending trigger and the armed next run of an object that is gone.
-func (c *Conn) DropWork(ctx context.Context, stage string, key types.NamespacedName) error {
-	ctx, cancel := oneRequest(ctx)
-	defer cancel()
-	stream, err := c.openStream(ctx, StreamWork)
-	if err != nil {
-		return err
-	}
-	for _, subject := range []string{ScheduleSubject(stage, key), WorkSubject(stage, key)} {
-		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
-			return fmt.Errorf("drop work of %s: %w", key, err)
 		}
 	}
 	return nil
@@ -139,6 +122,26 @@ func (c *Conn) Trigger(stage string, key types.NamespacedName, header map[string
 	return c.JS.PublishMsgAsync(message(WorkSubject(stage, key), nil, header))
 }
 
+// TriggerAfter publishes a trigger for one object and stage if the latest one has the sequence number after; ErrConflict says that it has not.
+func (c *Conn) TriggerAfter(ctx context.Context, stage string, key types.NamespacedName, header map[string]string, after uint64) error {
+	ctx, cancel := oneRequest(ctx)
+	defer cancel()
+	_, err := c.publish(ctx, message(WorkSubject(stage, key), nil, header), jetstream.WithExpectLastSequencePerSubject(after))
+	if isConflict(err) {
+		return ErrConflict
+	}
+	if err != nil {
+		return fmt.Errorf("trigger %s %s: %w", stage, key, err)
+	}
+	return nil
+}
+
+// isConflict says whether the server refused a write because what it names is not as expected.
+func isConflict(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
 // Schedule arms the next run of one object and stage at a time, replacing what was armed. With onlyIfNone it does so only
 // where nothing is armed; then ErrConflict says that something is.
 func (c *Conn) Schedule(ctx context.Context, stage string, key types.NamespacedName, at time.Time, header map[string]string, onlyIfNone bool) error {
@@ -152,8 +155,7 @@ func (c *Conn) Schedule(ctx context.Context, stage string, key types.NamespacedN
 		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(0))
 	}
 	if _, err := c.publish(ctx, m, opts...); err != nil {
-		var api *jetstream.APIError
-		if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+		if isConflict(err) {
 			return ErrConflict
 		}
 		return fmt.Errorf("arm next run of %s: %w", key, err)
@@ -161,34 +163,64 @@ func (c *Conn) Schedule(ctx context.Context, stage string, key types.NamespacedN
 	return nil
 }
 
+// Scheduled is when the armed next run of one object and stage is due; zero when none is armed.
+func (c *Conn) Scheduled(ctx context.Context, stage string, key types.NamespacedName) (time.Time, error) {
+	msg, err := c.lastWork(ctx, ScheduleSubject(stage, key))
+	if err != nil || msg == nil {
+		return time.Time{}, err
+	}
+	at, err := time.Parse(time.RFC3339Nano, strings.TrimPrefix(msg.Header.Get("Nats-Schedule"), "@at "))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read armed run of %s: %w", key, err)
+	}
+	return at, nil
+}
+
 // Unschedule removes the armed next run of one object and stage.
 func (c *Conn) Unschedule(ctx context.Context, stage string, key types.NamespacedName) error {
+	if err := c.purgeWork(ctx, jetstream.WithPurgeSubject(ScheduleSubject(stage, key))); err != nil {
+		return fmt.Errorf("disarm next run of %s: %w", key, err)
+	}
+	return nil
+}
+
+// DropTrigger removes the trigger of an object that is gone, unless there is one newer than the sequence number.
+func (c *Conn) DropTrigger(ctx context.Context, stage string, key types.NamespacedName, seq uint64) error {
+	if err := c.purgeWork(ctx, jetstream.WithPurgeSubject(WorkSubject(stage, key)), jetstream.WithPurgeSequence(seq+1)); err != nil {
+		return fmt.Errorf("drop trigger of %s: %w", key, err)
+	}
+	return nil
+}
+
+func (c *Conn) purgeWork(ctx context.Context, what ...jetstream.StreamPurgeOpt) error {
 	ctx, cancel := oneRequest(ctx)
 	defer cancel()
 	stream, err := c.openStream(ctx, StreamWork)
 	if err != nil {
 		return err
 	}
-	if err := stream.Purge(ctx, jetstream.WithPurgeSubject(ScheduleSubject(stage, key))); err != nil {
-		return fmt.Errorf("disarm next run of %s: %w", key, err)
-	}
-	return nil
+	return stream.Purge(ctx, what...)
 }
 
 // LastTrigger returns sequence and time of the latest trigger of one object and stage; zero when there is none.
 func (c *Conn) LastTrigger(ctx context.Context, stage string, key types.NamespacedName) (*jetstream.RawStreamMsg, error) {
+	return c.lastWork(ctx, WorkSubject(stage, key))
+}
+
+// lastWork reads the latest message of a subject of stream WORK; nil for none.
+func (c *Conn) lastWork(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
 	ctx, cancel := oneRequest(ctx)
 	defer cancel()
 	stream, err := c.openStream(ctx, StreamWork)
 	if err != nil {
 		return nil, err
 	}
-	msg, err := stream.GetLastMsgForSubject(ctx, WorkSubject(stage, key))
+	msg, err := stream.GetLastMsgForSubject(ctx, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look for a newer trigger of %s: %w", key, err)
+		return nil, fmt.Errorf("read the latest message of %s: %w", subject, err)
 	}
 	return msg, nil
 }
