@@ -13,8 +13,8 @@
 //   - parts: a run that cannot do all at once asks for More, and others that wait have their turn in between;
 //   - errors say by their kind what follows: Retry (any error), After, Stall.
 //
-// One run, in order: lock, load record, run, write the record under the fence, arm the next run, acknowledge, look for a newer
-// trigger (and then run again under the same lock), release.
+// One run, in order: lock, load record, run, arm the next run, write the record under the fence, look for a newer trigger (and then
+// run again under the same lock), release, acknowledge.
 //
 // The stage does not know Kubernetes objects, and it does not exclude what is outside its lock: before each outside effect the
 // function calls Run.Guard.
