@@ -3,6 +3,7 @@ package edit
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -201,5 +202,39 @@ func TestFileTooLarge(t *testing.T) {
 	got, err := Update("f.yaml", data, chosen)
 	if err != nil || len(got.Problems) != 1 || got.Problems[0].Reason != TooLarge {
 		t.Error(got.Problems, err)
+	}
+}
+
+// TestManyMarkersEnd: what a file costs grows with its size, wherever its markers are.
+func TestManyMarkersEnd(t *testing.T) {
+	t.Parallel()
+	const n, marker = 40_000, `# {"$imagepolicy": "ns:app:tag"}`
+	for name, text := range map[string]string{
+		"in one comment":      "a: 1 " + strings.Repeat(marker+" ", n),
+		"in prose":            strings.Repeat("# $imagepolicy ", n),
+		"in lines of comment": "a:\n" + strings.Repeat("  "+marker+"\n", n) + "  - 1\n",
+		"above empty values":  "a:\n" + strings.Repeat("- \n", n) + strings.Repeat(marker+"\n", n),
+		"behind empty values": "a:\n" + strings.Repeat("-  "+marker+"\n", n),
+		"behind values":       "a:\n" + strings.Repeat("- 1 "+marker+"\n", n),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			done := make(chan error, 1)
+			go func() {
+				f, err := Parse("x.yaml", []byte(text))
+				if err == nil {
+					f.Markers()
+				}
+				done <- err
+			}()
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Error("still at it after 20 s")
+			}
+		})
 	}
 }
