@@ -40,6 +40,8 @@ type job struct {
 	verdicts map[wanted]*verdict
 	// group restricts the run to the changes of one pull request.
 	group *string
+	// merged says that the last request of the branch was merged, and with it all that others did there.
+	merged bool
 }
 
 // outcome is what a run came to.
@@ -81,7 +83,7 @@ func (j *job) once(ctx context.Context) (*outcome, error) {
 	if err := j.recall(ctx, b, result); err != nil {
 		return nil, err
 	}
-	onto, merge, err := stand(ctx, b)
+	onto, merge, err := j.stand(ctx, b)
 	if err != nil {
 		return nil, fmt.Errorf("failed to checkout source: %w", err)
 	}
@@ -97,13 +99,16 @@ func (j *job) once(ctx context.Context) (*outcome, error) {
 }
 
 // stand is the commit whose files are edited. Where the branch to push to lacks what its base has by now, that is the base, and the commit
-// stands on both: so the branch comes up to date, and nothing that is in it is lost.
-func stand(ctx context.Context, b *branch.Branch) (onto *branch.Head, merge []*branch.Head, err error) {
+// stands on both: so the branch comes up to date. But where somebody else works on the branch, its own files are edited and theirs stay.
+func (j *job) stand(ctx context.Context, b *branch.Branch) (onto *branch.Head, merge []*branch.Head, err error) {
 	if !b.Exists() || b.Head().Hash() == b.Base().Hash() {
 		return b.Head(), nil, nil
 	}
 	found, _, err := b.Head().Contains(ctx, b.Base().Hash(), maxGenerations)
 	if err != nil || found {
+		return b.Head(), nil, err
+	}
+	if others, err := b.Others(ctx, j.target.author, maxGenerations); err != nil || others && !j.merged {
 		return b.Head(), nil, err
 	}
 	return b.Base(), []*branch.Head{b.Base()}, nil

@@ -94,6 +94,7 @@ func (j *job) requestFor(ctx context.Context, group string, changes []edit.Chang
 			return nil
 		}
 	}
+	j.merged = open == nil && len(found) > 0 && found[0].State == pullrequest.Merged
 	result, err := j.push(ctx)
 	if err != nil {
 		return err

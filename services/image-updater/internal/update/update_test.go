@@ -375,22 +375,35 @@ func TestPushBranch(t *testing.T) {
 	if w.gitOut("rev-parse", "auto^") != first || w.gitOut("rev-parse", "main") != first {
 		t.Error("the branch does not stand on main, or main moved")
 	}
-	// Somebody adds to the branch, and main goes on: both stay.
-	if _, err := w.repo.Commit(t.Context(), gittest.Commit{Branch: "auto", Message: "mine", Files: map[string]string{"note": "x"}}); err != nil {
-		t.Fatal(err)
-	}
-	mine := w.gitOut("rev-parse", "auto")
+	// Main goes on: the branch follows.
+	auto := w.gitOut("rev-parse", "auto")
 	moved := w.commit("goes on", map[string]string{"README": "x"})
 	w.choose("web", "1.2.0")
 	w.until("a merge", func() bool {
 		out, _ := w.repo.Git(t.Context(), nil, "show", "auto:web.yaml")
 		return strings.Contains(out, "1.2.0")
 	})
-	if got, want := w.gitOut("log", "--merges", "--format=%P", "auto"), mine+" "+moved; got != want {
+	if got, want := w.gitOut("log", "--merges", "--format=%P", "auto"), auto+" "+moved; got != want {
 		t.Errorf("parents of merges are %q; want %s", got, want)
 	}
 	if diff := w.gitOut("diff", "--name-only", "main", "auto"); diff != "web.yaml" {
 		t.Errorf("the branch differs from main in %q", diff)
+	}
+	w.until("status", func() bool { return w.get().Status.ObservedSourceRevision == "main@sha1:"+moved })
+	// Somebody works on the branch, too: what they did stays, whatever becomes of main.
+	if _, err := w.repo.Commit(t.Context(), gittest.Commit{Branch: "auto", Message: "mine", Files: map[string]string{"README": "y", "note": "x"}}); err != nil {
+		t.Fatal(err)
+	}
+	moved = w.commit("goes on", map[string]string{"README": "z"})
+	for _, tag := range []string{"1.3.0", "1.4.0"} {
+		w.choose("web", tag)
+		w.until(tag, func() bool {
+			out, _ := w.repo.Git(t.Context(), nil, "show", "auto:web.yaml")
+			return strings.Contains(out, tag)
+		})
+		if got := w.gitOut("show", "auto:README") + w.gitOut("show", "auto:note"); got != "yx" {
+			t.Errorf("with %s, what somebody wrote became %q", tag, got)
+		}
 	}
 	w.until("status", func() bool { return w.get().Status.ObservedSourceRevision == "main@sha1:"+moved })
 }

@@ -81,7 +81,7 @@ func (j *job) findWanted(ctx context.Context) ([]wanted, error) {
 		return nil, fmt.Errorf("failed to checkout source: %w", err)
 	}
 	defer func() { _ = b.Close() }()
-	onto, _, err := stand(ctx, b)
+	onto, _, err := j.stand(ctx, b)
 	if err != nil {
 		return nil, fmt.Errorf("failed to checkout source: %w", err)
 	}
