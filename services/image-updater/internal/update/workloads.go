@@ -35,6 +35,7 @@ const (
 	reasonInsecure      = edit.Reason(meta.InsecureConnectionsDisallowedReason)
 	reasonVanished      = "TagVanished"
 	reasonExcluded      = "ImageExcluded"
+	reasonPinned        = "PinnedByDigest"
 )
 
 func byWorkloads(auto *automationv1.ImageUpdateAutomation) bool {
@@ -109,6 +110,9 @@ func (j *job) findWanted(ctx context.Context) ([]wanted, error) {
 // namespaces are forbidden.
 func (s *scanner) wantedOf(w edit.Workload, c edit.Container) wanted {
 	want := wanted{name: c.Image.Name, filter: c.Filter, namespace: w.Object.Namespace, serviceAccount: w.ServiceAccount, pullSecrets: strings.Join(w.PullSecrets, ",")}
+	if c.Image.Digest != "" {
+		want.pinned = c.Image
+	}
 	if want.namespace == "" {
 		want.namespace = s.namespace
 	}
@@ -179,10 +183,10 @@ func (s *scanner) container(ctx context.Context, w edit.Workload, c edit.Contain
 			Message: "the settings of image-updater leave this image out",
 		})
 		return nil, nil
-	case v.tag == "" || v.tag == c.Image.Tag && c.Image.Digest == "":
+	case v.tag == "" || v.tag == c.Image.Tag:
 		return nil, nil
 	}
-	ref := imageref.Ref{Name: c.Image.Name, Tag: v.tag}
+	ref := imageref.Ref{Name: c.Image.Name, Tag: v.tag, Digest: v.digest}
 	key := workloadKey(w, c)
 	h, err := s.containerObjection(ctx, w, c, v, ref)
 	if err != nil {
@@ -217,6 +221,9 @@ func (s *scanner) containerObjection(ctx context.Context, w edit.Workload, c edi
 	}
 	if v.held != "" {
 		return &held{Reason: "TagsVanished", Message: v.held}, nil
+	}
+	if c.Image.Tag == "" && c.Image.Digest != "" && !w.Lowers {
+		return &held{Reason: reasonPinned, Message: fmt.Sprintf("the image is named by its digest alone, so %s may be older; write the tag beside the digest, or annotation %s: \"true\" on the workload", v.tag, downgradeAnnotation)}, nil
 	}
 	present, listed := v.tags[c.Image.Tag]
 	if !listed {

@@ -109,6 +109,33 @@ func TestAnnotatedWorkloads(t *testing.T) {
 	}
 }
 
+// TestPinsStay: who writes a digest gets one, that of the tag beside it.
+func TestPinsStay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gittest.Options{})
+	images := registrytest.Start(t, registrytest.Options{})
+	digests := map[string]string{}
+	for i, tag := range []string{"1.0.0", "1.2.0", "2.0.0"} {
+		digests[tag] = images.Push(t, "org/web", tag, registrytest.Image{Created: time.Unix(int64(1000+i), 0)})
+	}
+	image := images.Host() + "/org/web"
+	manifest := strings.ReplaceAll(strings.ReplaceAll(annotated, "    LOCK\n", "    fluxcd.io/tag.side: semver:~1\n"), "HOST/org/side:a", "HOST/org/web@"+digests["1.0.0"])
+	manifest = strings.ReplaceAll(manifest, "HOST/org/web:1.0.0", "HOST/org/web:1.0.0@"+digests["1.0.0"])
+	manifest += "      - name: same\n        image: HOST/org/web:2.0.0@" + digests["1.0.0"] + "\n"
+	w.commit("first", map[string]string{"web.yaml": strings.ReplaceAll(manifest, "HOST", images.Host())})
+	w.start(w.withImages())
+	w.source()
+	w.automation(workloads)
+	w.until("the digest of another tag", func() bool { return strings.Contains(w.file("web.yaml"), image+":1.2.0@"+digests["1.2.0"]+"\n") })
+	if f := w.file("web.yaml"); !strings.Contains(f, image+"@"+digests["1.0.0"]) || !strings.Contains(f, image+":2.0.0@"+digests["1.0.0"]) {
+		t.Errorf("a pin is gone:\n%s", f)
+	}
+	w.until("a hold", func() bool { return w.condition(heldCondition).Reason == reasonPinned })
+	if got := w.gitOut("rev-list", "--count", "main"); got != "2" {
+		t.Errorf("%s commits; want 2", got)
+	}
+}
+
 // TestRulesHoldForWorkloads: what the installation says about images holds for those that workloads name, too.
 func TestRulesHoldForWorkloads(t *testing.T) {
 	t.Parallel()
