@@ -158,8 +158,8 @@ func (s *scanner) rolledBack(ctx context.Context, c *choice, m edit.Marker) (*he
 		isHeld = false
 	}
 	if !isHeld {
-		if s.known.Written[name].Ref != c.ref.String() && !s.known.Lost {
-			return nil, nil // never written before, so nobody can have set it back
+		if s.known.never(name, c.ref.String()) {
+			return nil, nil
 		}
 		found, err := s.reverted(ctx, c, m)
 		if err != nil || found == nil {

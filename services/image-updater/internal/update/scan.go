@@ -35,12 +35,17 @@ type scanner struct {
 	*updater
 	namespace string // of the automation
 	head      *branch.Head
+	author    branch.Person // of the automation's commits
 	choices   *choices
 	known     *record
 	verdicts  map[wanted]*verdict // by annotation
 	byNotes   bool
 	mine      func(policy, file string) bool // whether a change is of the group that the run is about
 	found     edits
+	past      struct {
+		name     string // of the file
+		versions []version
+	}
 }
 
 func (j *job) scanner(head *branch.Head) *scanner {
@@ -50,7 +55,7 @@ func (j *job) scanner(head *branch.Head) *scanner {
 	}
 	return &scanner{
 		mine:    mine,
-		updater: j.updater, namespace: j.auto.Namespace, head: head, choices: j.choices, known: j.known, verdicts: j.verdicts, byNotes: byWorkloads(j.auto),
+		updater: j.updater, namespace: j.auto.Namespace, head: head, author: j.target.author, choices: j.choices, known: j.known, verdicts: j.verdicts, byNotes: byWorkloads(j.auto),
 		found: edits{files: map[string][]byte{}},
 	}
 }

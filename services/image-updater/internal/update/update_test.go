@@ -160,6 +160,45 @@ func TestARollbackStands(t *testing.T) {
 	}
 }
 
+// TestARollbackStandsInANewCluster: nobody there has ever written anything, but the history of the files is the same.
+func TestARollbackStandsInANewCluster(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gittest.Options{})
+	w.commit("first", map[string]string{"web.yaml": deployment})
+	w.commit("by another", map[string]string{"web.yaml": strings.ReplaceAll(deployment, "web:1.0.0", "web:1.1.0")})
+	w.commit("back", map[string]string{"web.yaml": deployment})
+	w.start()
+	w.source()
+	w.automation()
+	w.until("a run that found no policy", func() bool { return w.get().Status.ObservedGeneration == 1 })
+	w.policy("web", ">=1.0.0")
+	w.choose("web", "1.1.0")
+	w.until("a hold", func() bool { return w.condition(heldCondition).Reason == reasonRolledBack })
+	if !w.runs("1.0.0") {
+		t.Fatal("the version that was set back was written again")
+	}
+	w.choose("web", "1.1.1")
+	w.until("a newer version", func() bool { return w.runs("1.1.1") })
+}
+
+// TestTheOwnWayDownIsNoRollback: what the automation took away itself, because its policy was to go down then, may come again.
+func TestTheOwnWayDownIsNoRollback(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gittest.Options{})
+	for _, c := range []struct{ author, tag string }{{"jane <jane@example.com>", "1.1.0"}, {"bot <bot@example.com>", "1.0.0"}} {
+		text := strings.ReplaceAll(strings.ReplaceAll(deployment, "web:1.0.0", "web:"+c.tag), "NS", w.namespace)
+		if _, err := w.repo.Commit(t.Context(), gittest.Commit{Branch: "main", Author: c.author, Files: map[string]string{"web.yaml": text}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.start()
+	w.source()
+	w.policy("web", ">=1.0.0")
+	w.automation()
+	w.choose("web", "1.1.0")
+	w.until("1.1.0", func() bool { return w.runs("1.1.0") })
+}
+
 func TestANewFileWithAnOldVersionIsNoRollback(t *testing.T) {
 	t.Parallel()
 	w := ready(t)

@@ -259,10 +259,10 @@ func (s *scanner) containerRolledBack(ctx context.Context, w edit.Workload, c ed
 		}
 	}
 	if !isHeld {
-		if s.known.Written[key].Ref != ref.String() && !s.known.Lost {
+		if s.known.never(key, ref.String()) {
 			return nil, nil
 		}
-		found, err := s.search(ctx, w.File, ref, c.Image.String(), func(f *edit.File) bool { return ran(f, w, c, ref) })
+		found, err := s.search(ctx, w.File, ref, c.Image.String(), containerKey(w.Object, c, ref))
 		if err != nil || found == nil {
 			return nil, err
 		}
@@ -270,19 +270,6 @@ func (s *scanner) containerRolledBack(ctx context.Context, w edit.Workload, c ed
 		s.known.Holds[key] = before
 	}
 	return &held{Reason: reasonRolledBack, Message: before.String()}, nil
-}
-
-// ran says whether a version of a file has a container with an image.
-func ran(f *edit.File, w edit.Workload, c edit.Container, ref imageref.Ref) bool {
-	workloads, _ := f.Workloads()
-	for _, old := range workloads {
-		for _, container := range old.Containers {
-			if old.Object == w.Object && container.Name == c.Name && container.Image.Tag == ref.Tag && container.Image.Name == ref.Name {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 func problemOf(w edit.Workload, c edit.Container, err error) *edit.Problem {
