@@ -64,10 +64,11 @@ func (u *updater) choices(ctx context.Context, auto *automationv1.ImageUpdateAut
 	return all, nil
 }
 
-// newChoice reads a policy and its record. One about an older specification says nothing about the present one.
+// newChoice reads a policy and its record. One about an older specification says nothing about the present one, unless the policy is suspended:
+// then the last choice stays.
 func newChoice(object *imagev1.ImagePolicy, chosen state.Chosen) *choice {
 	c := &choice{object: object, chosen: chosen, rule: ruleOf(object)}
-	if chosen.UID == object.UID && chosen.Generation == object.Generation && chosen.Name != "" {
+	if chosen.UID == object.UID && (chosen.Generation == object.Generation || object.Spec.Suspend) && chosen.Name != "" {
 		c.ref = imageref.Ref{Name: chosen.Name, Tag: chosen.Tag, Digest: chosen.Digest}
 	}
 	var err error

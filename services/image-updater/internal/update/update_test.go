@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/libs/gittest"
+	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
 	"github.com/sluice-cd/sluice/services/image-updater/internal/edit"
 )
@@ -445,6 +446,63 @@ func TestPushBranch(t *testing.T) {
 		}
 	}
 	w.until("status", func() bool { return w.get().Status.ObservedSourceRevision == "main@sha1:"+moved })
+}
+
+// TestASuspendedPolicyKeepsItsChoice: as in Flux, new files follow it still.
+func TestASuspendedPolicyKeepsItsChoice(t *testing.T) {
+	t.Parallel()
+	w := ready(t)
+	w.choose("web", "1.1.0")
+	w.until("1.1.0", func() bool { return w.runs("1.1.0") })
+	w.changePolicy(func(p *imagev1.ImagePolicy) { p.Spec.Suspend = true })
+	w.commit("another", map[string]string{"other.yaml": "image: ghcr.io/org/web:1.0.0 # {\"$imagepolicy\": \"NS:web\"}\n"})
+	w.request()
+	w.until("the new file follows", func() bool { return strings.Contains(w.file("other.yaml"), "1.1.0") })
+}
+
+// TestTheSameChoiceByAnotherSpecWakes: what an automation left alone while a policy had not chosen by its new specification is written as soon
+// as it has.
+func TestTheSameChoiceByAnotherSpecWakes(t *testing.T) {
+	t.Parallel()
+	w := ready(t)
+	w.choose("web", "1.1.0")
+	w.until("1.1.0", func() bool { return w.runs("1.1.0") })
+	w.changePolicy(func(p *imagev1.ImagePolicy) { p.Spec.Policy.SemVer.Range = "1.x" })
+	w.commit("another", map[string]string{"other.yaml": "image: ghcr.io/org/web:1.0.0 # {\"$imagepolicy\": \"NS:web\"}\n"})
+	w.request()
+	if strings.Contains(w.file("other.yaml"), "1.1.0") {
+		t.Fatal("a choice by the old specification was taken")
+	}
+	w.policies.mu.Lock()
+	w.policies.mute = true
+	w.policies.mu.Unlock()
+	w.choose("web", "1.1.0")
+	w.until("the choice is saved", func() bool {
+		chosen, err := stage.ListStates[state.Chosen](t.Context(), w.bus, state.StagePolicy, w.namespace)
+		return err == nil && chosen[w.key("web")].Generation == 2
+	})
+	p := &imagev1.ImagePolicy{}
+	if err := w.client.Get(t.Context(), w.key("web"), p); err != nil {
+		t.Fatal(err)
+	}
+	p.Status.ObservedGeneration = p.Generation
+	if err := w.client.Status().Update(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	w.until("the new file follows", func() bool { return strings.Contains(w.file("other.yaml"), "1.1.0") })
+}
+
+func (w *world) changePolicy(change func(*imagev1.ImagePolicy)) {
+	w.Helper()
+	p := &imagev1.ImagePolicy{}
+	if err := w.client.Get(w.Context(), w.key("web"), p); err != nil {
+		w.Fatal(err)
+	}
+	before := p.DeepCopy()
+	change(p)
+	if err := w.client.Patch(w.Context(), p, client.MergeFrom(before)); err != nil {
+		w.Fatal(err)
+	}
 }
 
 func TestSelectorAndSuspend(t *testing.T) {
