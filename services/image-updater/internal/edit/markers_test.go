@@ -24,6 +24,10 @@ func chosen(m Marker) (imageref.Ref, error) {
 		return imageref.Ref{Name: "ghcr.io/org/app", Tag: "v2.0.0", Digest: newDigest}, nil
 	case "ns:number":
 		return imageref.Ref{Name: "app", Tag: "1.10"}, nil
+	case "ns:version":
+		return imageref.Ref{Name: "app", Tag: "1.0.0"}, nil
+	case "ns:date":
+		return imageref.Ref{Name: "app", Tag: "2026-01-02"}, nil
 	case "ns:waiting":
 		return imageref.Ref{}, ErrLeave
 	}
@@ -49,6 +53,8 @@ var updateTests = []updateTest{
 	{name: "single quotes", in: "a: 'it''s' # {\"$imagepolicy\": \"ns:app:tag\"}\n", want: "a: 'v2.0.0' # {\"$imagepolicy\": \"ns:app:tag\"}\n"},
 	{name: "empty quotes", in: "a: \"\" # {\"$imagepolicy\": \"ns:app:tag\"}\n", want: "a: \"v2.0.0\" # {\"$imagepolicy\": \"ns:app:tag\"}\n"},
 	{name: "a number would lose its zero", in: "a: 1.9 # {\"$imagepolicy\": \"ns:number:tag\"}\n", want: "a: \"1.10\" # {\"$imagepolicy\": \"ns:number:tag\"}\n"},
+	{name: "a version is a string", in: "a: 0.9.0 # {\"$imagepolicy\": \"ns:version:tag\"}\n", want: "a: 1.0.0 # {\"$imagepolicy\": \"ns:version:tag\"}\n"},
+	{name: "a date is none", in: "a: x # {\"$imagepolicy\": \"ns:date:tag\"}\n", want: "a: \"2026-01-02\" # {\"$imagepolicy\": \"ns:date:tag\"}\n"},
 	{name: "CRLF", in: "a:\r\n- x:1 # {\"$imagepolicy\": \"ns:app:tag\"}\r\n- y\r\n", want: "a:\r\n- v2.0.0 # {\"$imagepolicy\": \"ns:app:tag\"}\r\n- y\r\n"},
 	{name: "byte order mark", in: "\xef\xbb\xbfa: x # {\"$imagepolicy\": \"ns:app:tag\"}\n", want: "\xef\xbb\xbfa: v2.0.0 # {\"$imagepolicy\": \"ns:app:tag\"}\n"},
 	{name: "wide characters before", in: "\"é世界𝄞\": ü # {\"$imagepolicy\": \"ns:app:tag\"}\n", want: "\"é世界𝄞\": v2.0.0 # {\"$imagepolicy\": \"ns:app:tag\"}\n"},
