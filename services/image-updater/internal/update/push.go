@@ -160,6 +160,11 @@ func (j *job) commit(ctx context.Context, b *branch.Branch, onto *branch.Head, m
 	if err != nil {
 		return &editError{fmt.Errorf("failed to update source: %w", err)}
 	}
+	if result.recalled { // by this run, after another one had ended without a word
+		if err := j.tellPushed(ctx, j.run, j.auto, j.known.Pushed, ""); err != nil {
+			return err
+		}
+	}
 	if err := j.note(ctx, made, text, result); err != nil {
 		return err
 	}

@@ -114,7 +114,7 @@ func (s *scanner) file(ctx context.Context, name string, data []byte) error {
 	}
 	result, err := edit.Update(name, data, func(m edit.Marker) (imageref.Ref, error) { return s.choose(m, decisions) })
 	if err != nil {
-		return err
+		s.unedited(name, err)
 	}
 	s.found.problems = append(s.found.problems, result.Problems...)
 	if len(result.Changes) > 0 {
@@ -122,6 +122,11 @@ func (s *scanner) file(ctx context.Context, name string, data []byte) error {
 		s.found.files[name] = result.Data
 	}
 	return nil
+}
+
+// unedited notes a file whose edit could not be made. It stays as it is, and keeps no other from being edited.
+func (s *scanner) unedited(name string, err error) {
+	s.found.problems = append(s.found.problems, &edit.Problem{File: name, Reason: edit.InvalidValue, Message: err.Error()})
 }
 
 // choose says what a marked place should hold.

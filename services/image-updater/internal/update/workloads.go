@@ -89,9 +89,12 @@ func (j *job) findWanted(ctx context.Context) ([]wanted, error) {
 	var all []wanted
 	s := j.scanner(onto)
 	err = s.each(ctx, j.target.path, func(_ context.Context, name string, data []byte) error {
-		f, err := edit.Parse(name, data)
-		if err != nil || !edit.HasAutomation(data) {
+		if !edit.HasAutomation(data) {
 			return nil
+		}
+		f, err := edit.Parse(name, data)
+		if err != nil {
+			return nil // which is told when the file is edited
 		}
 		workloads, _ := f.Workloads()
 		for _, w := range workloads {
@@ -155,7 +158,8 @@ func (s *scanner) workloads(ctx context.Context, name string, data []byte) error
 	}
 	edited, err := f.Apply(replacements)
 	if err != nil {
-		return err
+		s.unedited(name, err)
+		return nil
 	}
 	s.found.files[name] = edited
 	for _, r := range replacements {

@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/imagecache/imagecachetest"
 	"github.com/sluice-cd/sluice/libs/registry"
 	"github.com/sluice-cd/sluice/libs/registry/registrytest"
+	"github.com/sluice-cd/sluice/services/image-updater/internal/edit"
 )
 
 // withImages gives the stage a cache and a client of registries.
@@ -107,6 +108,29 @@ func TestAnnotatedWorkloads(t *testing.T) {
 	if w.condition(heldCondition).Reason != reasonLocked || !strings.Contains(w.file("web.yaml"), "org/web:1.0.0") {
 		t.Errorf("Held is %+v; want it locked", w.condition(heldCondition))
 	}
+}
+
+// TestAFileThatCannotBeEditedIsToldAlone: an alias makes one image that of two containers, which is two values for one place.
+func TestAFileThatCannotBeEditedIsToldAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gittest.Options{})
+	images := registrytest.Start(t, registrytest.Options{})
+	images.Push(t, "org/web", "1.0.0", registrytest.Image{Created: time.Unix(1000, 0)})
+	images.Push(t, "org/web", "1.2.0", registrytest.Image{Created: time.Unix(2000, 0)})
+	manifest := strings.ReplaceAll(strings.ReplaceAll(annotated, "    LOCK\n", ""), "HOST", images.Host())
+	manifest, _, _ = strings.Cut(manifest, "      - name: side")
+	w.commit("first", map[string]string{
+		"a.yaml":   strings.ReplaceAll(manifest, "- name: web", "- &c\n        name: web") + "      - *c\n",
+		"web.yaml": manifest,
+	})
+	w.start(w.withImages())
+	w.source()
+	w.automation(workloads)
+	w.until("the sound file is updated", func() bool { return strings.Contains(w.file("web.yaml"), "org/web:1.2.0") })
+	w.until("the other is told", func() bool {
+		c := w.condition(meta.ReadyCondition)
+		return c.Reason == string(edit.InvalidValue) && strings.Contains(c.Message, "a.yaml")
+	})
 }
 
 // TestPinsStay: who writes a digest gets one, that of the tag beside it.
