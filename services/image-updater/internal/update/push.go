@@ -40,8 +40,10 @@ type job struct {
 	verdicts map[wanted]*verdict
 	// group restricts the run to the changes of one pull request.
 	group *string
-	// merged says that the last request of the branch was merged, and with it all that others did there.
-	merged bool
+	// refused are changes, by key, whose request somebody has closed.
+	refused map[string]bool
+	// spent says that the last request of the branch was merged or closed, and with it all that is there.
+	spent bool
 }
 
 // outcome is what a run came to.
@@ -99,16 +101,21 @@ func (j *job) once(ctx context.Context) (*outcome, error) {
 }
 
 // stand is the commit whose files are edited. Where the branch to push to lacks what its base has by now, that is the base, and the commit
-// stands on both: so the branch comes up to date. But where somebody else works on the branch, its own files are edited and theirs stay.
+// stands on both: so the branch comes up to date. One whose request was closed begins with the files of its base again. But where somebody else works on the branch, its own files are edited and theirs stay.
 func (j *job) stand(ctx context.Context, b *branch.Branch) (onto *branch.Head, merge []*branch.Head, err error) {
 	if !b.Exists() || b.Head().Hash() == b.Base().Hash() {
 		return b.Head(), nil, nil
 	}
 	found, _, err := b.Head().Contains(ctx, b.Base().Hash(), maxGenerations)
-	if err != nil || found {
-		return b.Head(), nil, err
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case found && j.spent:
+		return b.Base(), nil, nil
+	case found:
+		return b.Head(), nil, nil
 	}
-	if others, err := b.Others(ctx, j.target.author, maxGenerations); err != nil || others && !j.merged {
+	if others, err := b.Others(ctx, j.target.author, maxGenerations); err != nil || others && !j.spent {
 		return b.Head(), nil, err
 	}
 	return b.Base(), []*branch.Head{b.Base()}, nil

@@ -41,6 +41,7 @@ type scanner struct {
 	verdicts  map[wanted]*verdict // by annotation
 	byNotes   bool
 	mine      func(policy, file string) bool // whether a change is of the group that the run is about
+	refused   map[string]bool                // changes that somebody does not want, by key
 	found     edits
 	past      struct {
 		name     string // of the file
@@ -55,7 +56,7 @@ func (j *job) scanner(head *branch.Head) *scanner {
 	}
 	return &scanner{
 		mine:    mine,
-		updater: j.updater, namespace: j.auto.Namespace, head: head, author: j.target.author, choices: j.choices, known: j.known, verdicts: j.verdicts, byNotes: byWorkloads(j.auto),
+		updater: j.updater, namespace: j.auto.Namespace, head: head, author: j.target.author, refused: j.refused, choices: j.choices, known: j.known, verdicts: j.verdicts, byNotes: byWorkloads(j.auto),
 		found: edits{files: map[string][]byte{}},
 	}
 }
@@ -139,6 +140,9 @@ func (s *scanner) choose(m edit.Marker, decisions map[group]*held) (imageref.Ref
 	case c == nil && !s.choices.known[m.Policy.Name]:
 		return imageref.Ref{}, edit.ErrUnknownPolicy
 	case c == nil || c.ref.Name == "" || decisions[groupOf(m)] != nil || !s.mine(m.Policy.Name, m.File):
+		return imageref.Ref{}, edit.ErrLeave
+	}
+	if want, err := m.Want(c.ref); err == nil && s.refused[changeKey(m.Place, want)] {
 		return imageref.Ref{}, edit.ErrLeave
 	}
 	return c.ref, nil

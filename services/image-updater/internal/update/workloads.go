@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -205,6 +206,9 @@ func (s *scanner) container(ctx context.Context, w edit.Workload, c edit.Contain
 	list, err := c.Set(ref)
 	if err != nil {
 		s.found.problems = append(s.found.problems, problemOf(w, c, err))
+		return nil, nil
+	}
+	if slices.ContainsFunc(list, func(r edit.Replacement) bool { return s.refused[changeKey(r.Place, r.Value)] }) {
 		return nil, nil
 	}
 	if len(list) > 0 {
