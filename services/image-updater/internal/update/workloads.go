@@ -227,6 +227,12 @@ func (s *scanner) containerObjection(ctx context.Context, w edit.Workload, c edi
 	if w.Locked {
 		return &held{Reason: reasonLocked, Message: strings.TrimSuffix(fmt.Sprintf("locked by %s: %s", orNobody(w.LockedBy), w.LockedFor), ": ")}, nil
 	}
+	if why, until := onHold(w.Notes, time.Now()); why != "" {
+		if !until.IsZero() {
+			s.again(max(time.Until(until), time.Second))
+		}
+		return &held{Reason: reasonOnHold, Message: why}, nil
+	}
 	if v.held != "" {
 		return &held{Reason: "TagsVanished", Message: v.held}, nil
 	}

@@ -108,6 +108,16 @@ func TestAnnotatedWorkloads(t *testing.T) {
 	if w.condition(heldCondition).Reason != reasonLocked || !strings.Contains(w.file("web.yaml"), "org/web:1.0.0") {
 		t.Errorf("Held is %+v; want it locked", w.condition(heldCondition))
 	}
+
+	// So does a hold, until it is over.
+	over := time.Now().Add(4 * time.Second).UTC().Truncate(time.Second)
+	kept := strings.ReplaceAll(manifest, "LOCK", holdAnnotation+": freeze\n    "+holdUntilAnnotation+": \""+over.Format(time.RFC3339)+"\"")
+	w.commit("hold", map[string]string{"web.yaml": strings.ReplaceAll(strings.ReplaceAll(kept, "side:a", "side:k"), "web:1.0.0", "web:1.1.0")})
+	w.request()
+	if c := w.condition(heldCondition); c.Reason != reasonOnHold || !strings.Contains(c.Message, "freeze") || !strings.Contains(w.file("web.yaml"), "org/web:1.1.0") {
+		t.Errorf("Held is %+v; want it on hold", c)
+	}
+	w.until("the hold is over", func() bool { return w.condition(heldCondition).Reason != reasonOnHold && time.Now().After(over) })
 }
 
 // TestAFileThatCannotBeEditedIsToldAlone: an alias makes one image that of two containers, which is two values for one place.
