@@ -206,6 +206,12 @@ func orReason(reason string) string {
 	return reason
 }
 
+// below says that the choice ranks below a version that somebody has set back, which is to stay out then.
+func (c *choice) below(h hold) bool {
+	order, ranked := c.policy.Rank(policy.Tag{Name: c.ref.Tag}, policy.Tag{Name: h.Tag})
+	return ranked && order < 0
+}
+
 func (c *choice) hold(reason, message string) *held {
 	return &held{Policy: c.object.Name, Wanted: c.ref.String(), Reason: reason, Message: message}
 }

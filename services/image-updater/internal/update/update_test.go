@@ -161,6 +161,28 @@ func TestARollbackStands(t *testing.T) {
 	}
 }
 
+// TestAnotherVersionMayTakeTheReverted: who sets a version back and then asks for another one below it gets that; the one that was set back
+// does not come with the next change of the rule.
+func TestAnotherVersionMayTakeTheReverted(t *testing.T) {
+	t.Parallel()
+	w := ready(t)
+	w.choose("web", "2.0.0")
+	w.until("2.0.0", func() bool { return w.runs("2.0.0") && w.get().Status.ObservedPolicies["web"].Tag == "2.0.0" })
+	w.commit("back", map[string]string{"web.yaml": deployment})
+	w.request()
+	w.until("a hold", func() bool { return w.condition(heldCondition).Reason == reasonRolledBack })
+	w.changePolicy(func(p *imagev1.ImagePolicy) { p.Spec.Policy.SemVer.Range = "1.x" })
+	w.choose("web", "1.5.0")
+	w.until("1.5.0, as asked", func() bool { return w.runs("1.5.0") })
+	w.until("the hold is not shown", func() bool { return w.condition(heldCondition).Reason == "" })
+	w.changePolicy(func(p *imagev1.ImagePolicy) { p.Spec.Policy.SemVer.Range = "*" })
+	w.choose("web", "2.0.0")
+	w.until("a hold again", func() bool { return w.condition(heldCondition).Reason == reasonRolledBack })
+	if !w.runs("1.5.0") {
+		t.Error("the version that was set back was written again")
+	}
+}
+
 // TestARollbackStandsInANewCluster: nobody there has ever written anything, but the history of the files is the same.
 func TestARollbackStandsInANewCluster(t *testing.T) {
 	t.Parallel()
