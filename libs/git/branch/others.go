@@ -11,7 +11,7 @@ import (
 // somebody else is the author of. It follows first parents, at most so many generations;
 // what is missing of them is fetched.
 func (b *Branch) Others(ctx context.Context, author Person, generations int) (bool, error) {
-	c, found, err := b.Head().latestNotBy(ctx, author.clean(), generations)
+	c, found, err := b.Head().latestNotBy(ctx, author, generations)
 	if err != nil || !found {
 		return false, err
 	}
@@ -19,11 +19,16 @@ func (b *Branch) Others(ctx context.Context, author Person, generations int) (bo
 	return !merged, err
 }
 
+// Made reports whether the person is the author of a commit.
+func (p Person) Made(c git.Commit) bool {
+	return p.clean() == Person{c.Author.Name, c.Author.Email}
+}
+
 // latestNotBy finds the latest commit on the line of first parents with another author.
 func (h *Head) latestNotBy(ctx context.Context, author Person, generations int) (git.Commit, bool, error) {
 	c, depth := h.Commit(), min(firstDepth, generations)
 	for range generations {
-		if (Person{c.Author.Name, c.Author.Email}) != author {
+		if !author.Made(c) {
 			return c, true, nil
 		}
 		if len(c.Parents) == 0 {

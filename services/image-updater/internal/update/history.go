@@ -56,7 +56,7 @@ func (s *scanner) search(ctx context.Context, name string, ref imageref.Ref, pre
 		h := &hold{Ref: ref.String(), Tag: ref.Tag, Now: present, Since: time.Now().UTC().Truncate(time.Second)}
 		if i > 0 { // the commit after it took it away
 			by := versions[i-1].Commit
-			if by.Author.Name == s.author.Name && by.Author.Email == s.author.Email {
+			if s.author.Made(by) {
 				return nil, nil
 			}
 			h.By, h.Commit, h.Since = by.Author.Name, by.Hash, by.Committer.When
