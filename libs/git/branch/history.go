@@ -3,6 +3,7 @@ package branch
 import (
 	"context"
 	"errors"
+	"path"
 
 	"github.com/sluice-cd/sluice/libs/git"
 )
@@ -32,12 +33,12 @@ type Limit struct {
 // History returns the commits that changed a path, the latest first, as git log
 // does: a side of a merge that does not matter is left out. complete is false
 // when the history goes on beyond the limit. What is missing of it is fetched.
-func (h *Head) History(ctx context.Context, path string, limit Limit) (touches []Touch, complete bool, err error) {
+func (h *Head) History(ctx context.Context, name string, limit Limit) (touches []Touch, complete bool, err error) {
 	if limit.Generations == 0 {
 		limit.Generations = DefaultGenerations
 	}
 	for depth := min(firstDepth, limit.Generations); ; depth = min(depth*4, limit.Generations) {
-		w := &pathWalk{head: h, path: path, limit: limit}
+		w := &pathWalk{head: h, path: name, limit: limit}
 		unknown, err := w.walk(ctx)
 		if err != nil {
 			return nil, false, err
@@ -99,17 +100,20 @@ func (w *pathWalk) walk(ctx context.Context) (unknown bool, err error) {
 // visit compares a commit with its parents and returns those to follow. here is
 // false when one of the parents is not in the mirror.
 func (w *pathWalk) visit(ctx context.Context, c git.Commit) (next []git.Commit, here bool, err error) {
-	after, err := w.at(ctx, c)
-	if err != nil {
-		return nil, false, err
-	}
-	before := ""
+	after, before := "", ""
 	for i, hash := range c.Parents {
-		parent, err := w.head.snapshot.Ancestor(ctx, hash)
+		parent, err := w.head.ancestor(ctx, hash)
 		if errors.Is(err, git.ErrUnknown) {
 			return nil, false, nil
 		}
 		if err != nil {
+			return nil, false, err
+		}
+		same, err := w.head.sameDirectory(ctx, c, parent, path.Dir(w.path))
+		if err != nil || same {
+			return []git.Commit{parent}, true, err
+		}
+		if after, err = w.at(ctx, c); err != nil {
 			return nil, false, err
 		}
 		was, err := w.at(ctx, parent)
@@ -123,6 +127,11 @@ func (w *pathWalk) visit(ctx context.Context, c git.Commit) (next []git.Commit, 
 			before = was
 		}
 		next = append(next, parent)
+	}
+	if len(c.Parents) == 0 {
+		if after, err = w.at(ctx, c); err != nil {
+			return nil, false, err
+		}
 	}
 	if len(c.Parents) > 0 || after != "" {
 		w.touches = append(w.touches, Touch{Commit: c, Before: before, After: after})

@@ -139,3 +139,39 @@ func TestTrailer(t *testing.T) {
 		}
 	}
 }
+
+// Others are who have pushed to a branch what its base lacks.
+func TestOthers(t *testing.T) {
+	protocols(t, func(w *world) {
+		const bot, jane = "Bot <bot@example.com>", "Jane <jane@example.com>"
+		at := noon
+		write := func(author, to string) {
+			at = at.Add(time.Minute)
+			w.seed(gittest.Commit{Author: author, Branch: to, Files: map[string]string{"a": at.String()}, Time: at})
+		}
+		write(jane, "main")
+		main, err := w.repo.Resolve(w.Context(), "main")
+		w.do(err)
+		w.do(w.repo.SetRef(w.Context(), "refs/heads/auto", main))
+		check := func(want bool, when string) {
+			w.Helper()
+			b := w.open("auto")
+			got, err := b.Others(w.Context(), Person{Name: "Bot", Email: "bot@example.com"}, DefaultGenerations)
+			if err != nil || got != want {
+				w.Errorf("%s: %v, %v", when, got, err)
+			}
+		}
+		check(false, "where there is nothing")
+		for range 40 {
+			write(bot, "auto")
+		}
+		check(false, "with commits of its own")
+		write(jane, "auto")
+		write(bot, "auto")
+		check(true, "with a commit of somebody else")
+		hash, err := w.repo.Resolve(w.Context(), "auto")
+		w.do(err)
+		w.do(w.repo.SetRef(w.Context(), "refs/heads/main", hash))
+		check(false, "after a merge")
+	})
+}

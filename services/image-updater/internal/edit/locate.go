@@ -2,6 +2,7 @@ package edit
 
 import (
 	"bytes"
+	"sort"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -87,20 +88,37 @@ func (f *File) afterIndicators(comment int, before string) (int, string) {
 	return f.next(comment)
 }
 
+// commentLines are lines of comments alone, from one of them on, and what markers on them mark.
+type commentLines struct {
+	from, to int
+	leaf     int
+	reason   string
+}
+
 // followingLine serves a comment on a line of its own: the value on the line
-// after it, where that has one alone.
+// after it, where that has one alone. All of the comments above that line mark
+// the same, so that many of them cost one look.
 func (f *File) followingLine(comment int) (int, string) {
-	at := comment
+	if c := &f.above; comment < c.from || comment >= c.to {
+		*c = commentLines{from: comment}
+		c.to, c.leaf, c.reason = f.below(comment)
+	}
+	return f.above.leaf, f.above.reason
+}
+
+// below is where the comments end, and the value on the line after them.
+func (f *File) below(comment int) (at, leaf int, reason string) {
+	at = comment
 	for {
 		at = lineEnd(f.data, at)
 		n := lineBreak(f.data[at:])
 		if n == 0 {
-			return 0, marksNothing
+			return at, 0, marksNothing
 		}
 		at += n
 		trimmed := bytes.TrimLeft(f.data[at:lineEnd(f.data, at)], " \t")
 		if len(trimmed) == 0 {
-			return 0, marksNothing
+			return at, 0, marksNothing
 		}
 		if trimmed[0] != '#' {
 			break
@@ -108,18 +126,19 @@ func (f *File) followingLine(comment int) (int, string) {
 	}
 	i, reason := f.next(comment)
 	if reason != "" {
-		return 0, reason
+		return at, 0, reason
 	}
 	l := f.leaves[i]
 	if l.begin < at || l.begin > lineEnd(f.data, at) || bytes.ContainsAny(f.data[at:l.begin], "[{") {
-		return 0, marksUnclear
+		return at, 0, marksUnclear
 	}
-	return i, ""
+	return at, i, ""
 }
 
 // next is the first leaf after the offset, if it is a value.
 func (f *File) next(at int) (int, string) {
-	i := f.lastBefore(at) + 1
+	first := sort.Search(len(f.leaves), func(i int) bool { return f.leaves[i].span.start >= at })
+	i := max(f.lastBefore(at)+1, first)
 	for i < len(f.leaves) && (!f.leaves[i].placed || f.leaves[i].span.end <= at) {
 		if f.leaves[i].placed && f.leaves[i].begin >= at {
 			return 0, marksEmpty

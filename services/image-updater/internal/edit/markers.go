@@ -17,7 +17,11 @@ func (f *File) Markers() ([]Marker, []*Problem) {
 	var problems []*Problem
 	blocks := map[int]bool{}
 	taken := map[int]bool{}
+	read := 0 // where the last comment that was read ends
 	for _, at := range f.occurrences() {
+		if at < read {
+			continue
+		}
 		if i, inside := f.leafAt(at); inside {
 			if blocks[i] {
 				continue
@@ -27,7 +31,11 @@ func (f *File) Markers() ([]Marker, []*Problem) {
 			found, problems = append(found, m...), append(problems, p...)
 			continue
 		}
-		m, p := f.marker(at)
+		from, code := f.comment(at)
+		if from >= 0 {
+			read = lineEnd(f.data, from)
+		}
+		m, p := f.marker(at, from, code)
 		switch {
 		case p != nil:
 			problems = append(problems, p)
@@ -71,8 +79,8 @@ func (f *File) leafAt(at int) (int, bool) {
 // lastBefore is the last scalar that has a text and begins at or before the offset, or -1.
 func (f *File) lastBefore(at int) int {
 	i := sort.Search(len(f.leaves), func(i int) bool { return f.leaves[i].span.start > at }) - 1
-	for i >= 0 && !f.hasText(i) {
-		i--
+	if i >= 0 && !f.hasText(i) {
+		return f.leaves[i].lastText
 	}
 	return i
 }
@@ -108,10 +116,9 @@ func (f *File) insideScalar(i, at int) ([]Marker, []*Problem) {
 	return inner.Markers()
 }
 
-// marker reads the comment around the offset and finds what it marks. It
-// returns neither for a comment that is no marker.
-func (f *File) marker(at int) (*Marker, *Problem) {
-	from, code := f.comment(at)
+// marker reads the comment that begins at from, with code before it or not, and
+// finds what it marks. It returns neither for a comment that is no marker.
+func (f *File) marker(at, from int, code bool) (*Marker, *Problem) {
 	if from < 0 {
 		return nil, f.problem(f.outerLine(f.lines.at(at)), MisplacedMarker, "marker is not in a comment")
 	}

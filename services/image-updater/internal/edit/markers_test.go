@@ -3,6 +3,7 @@ package edit
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -23,6 +24,10 @@ func chosen(m Marker) (imageref.Ref, error) {
 		return imageref.Ref{Name: "ghcr.io/org/app", Tag: "v2.0.0", Digest: newDigest}, nil
 	case "ns:number":
 		return imageref.Ref{Name: "app", Tag: "1.10"}, nil
+	case "ns:version":
+		return imageref.Ref{Name: "app", Tag: "1.0.0"}, nil
+	case "ns:date":
+		return imageref.Ref{Name: "app", Tag: "2026-01-02"}, nil
 	case "ns:waiting":
 		return imageref.Ref{}, ErrLeave
 	}
@@ -48,6 +53,8 @@ var updateTests = []updateTest{
 	{name: "single quotes", in: "a: 'it''s' # {\"$imagepolicy\": \"ns:app:tag\"}\n", want: "a: 'v2.0.0' # {\"$imagepolicy\": \"ns:app:tag\"}\n"},
 	{name: "empty quotes", in: "a: \"\" # {\"$imagepolicy\": \"ns:app:tag\"}\n", want: "a: \"v2.0.0\" # {\"$imagepolicy\": \"ns:app:tag\"}\n"},
 	{name: "a number would lose its zero", in: "a: 1.9 # {\"$imagepolicy\": \"ns:number:tag\"}\n", want: "a: \"1.10\" # {\"$imagepolicy\": \"ns:number:tag\"}\n"},
+	{name: "a version is a string", in: "a: 0.9.0 # {\"$imagepolicy\": \"ns:version:tag\"}\n", want: "a: 1.0.0 # {\"$imagepolicy\": \"ns:version:tag\"}\n"},
+	{name: "a date is none", in: "a: x # {\"$imagepolicy\": \"ns:date:tag\"}\n", want: "a: \"2026-01-02\" # {\"$imagepolicy\": \"ns:date:tag\"}\n"},
 	{name: "CRLF", in: "a:\r\n- x:1 # {\"$imagepolicy\": \"ns:app:tag\"}\r\n- y\r\n", want: "a:\r\n- v2.0.0 # {\"$imagepolicy\": \"ns:app:tag\"}\r\n- y\r\n"},
 	{name: "byte order mark", in: "\xef\xbb\xbfa: x # {\"$imagepolicy\": \"ns:app:tag\"}\n", want: "\xef\xbb\xbfa: v2.0.0 # {\"$imagepolicy\": \"ns:app:tag\"}\n"},
 	{name: "wide characters before", in: "\"é世界𝄞\": ü # {\"$imagepolicy\": \"ns:app:tag\"}\n", want: "\"é世界𝄞\": v2.0.0 # {\"$imagepolicy\": \"ns:app:tag\"}\n"},
@@ -201,5 +208,39 @@ func TestFileTooLarge(t *testing.T) {
 	got, err := Update("f.yaml", data, chosen)
 	if err != nil || len(got.Problems) != 1 || got.Problems[0].Reason != TooLarge {
 		t.Error(got.Problems, err)
+	}
+}
+
+// TestManyMarkersEnd: what a file costs grows with its size, wherever its markers are.
+func TestManyMarkersEnd(t *testing.T) {
+	t.Parallel()
+	const n, marker = 40_000, `# {"$imagepolicy": "ns:app:tag"}`
+	for name, text := range map[string]string{
+		"in one comment":      "a: 1 " + strings.Repeat(marker+" ", n),
+		"in prose":            strings.Repeat("# $imagepolicy ", n),
+		"in lines of comment": "a:\n" + strings.Repeat("  "+marker+"\n", n) + "  - 1\n",
+		"above empty values":  "a:\n" + strings.Repeat("- \n", n) + strings.Repeat(marker+"\n", n),
+		"behind empty values": "a:\n" + strings.Repeat("-  "+marker+"\n", n),
+		"behind values":       "a:\n" + strings.Repeat("- 1 "+marker+"\n", n),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			done := make(chan error, 1)
+			go func() {
+				f, err := Parse("x.yaml", []byte(text))
+				if err == nil {
+					f.Markers()
+				}
+				done <- err
+			}()
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Error("still at it after 20 s")
+			}
+		})
 	}
 }

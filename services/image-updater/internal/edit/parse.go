@@ -24,6 +24,7 @@ type File struct {
 	docs   []*yaml.Node
 	leaves []leaf
 	byNode map[*yaml.Node]int
+	above  commentLines
 
 	outer *outer // where the text stands when it is a block string of another file
 }
@@ -39,6 +40,8 @@ type leaf struct {
 	parent *yaml.Node
 	path   *step
 	object *Object
+	// lastText is the last leaf before this one that has a text, or -1.
+	lastText int
 }
 
 // Parse reads a file. Its error is a *Problem. The data must not be changed afterwards.

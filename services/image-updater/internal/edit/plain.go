@@ -11,11 +11,14 @@ import (
 // sexagesimal are the numbers of base 60 that YAML 1.1 has, such as 1:20.
 var sexagesimal = regexp.MustCompile(`\A[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?\z`)
 
+// number is what some reader or other takes for one. A version with two dots is not.
+var number = regexp.MustCompile(`\A[-+]?[0-9_]*\.?[0-9_]*([eE][-+]?[0-9_]*)?\z`)
+
 // plainIsString says whether a value without quotes is a string to every reader:
 // 1.10 would be a number and "on" a truth value, to YAML 1.1, which Kubernetes
 // reads, or to 1.2.
 func plainIsString(value string) bool {
-	if sexagesimal.MatchString(value) || strings.Trim(value, "0123456789_.eE+-") == "" {
+	if sexagesimal.MatchString(value) || number.MatchString(value) {
 		return false
 	}
 	var old any

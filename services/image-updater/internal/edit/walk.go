@@ -86,6 +86,12 @@ func (f *File) add(n, parent *yaml.Node, path *step, object *Object) {
 	if last := f.lastEnd(); !l.placed || l.span.start < last {
 		l.span, l.placed = span{last, last}, false // keeps the leaves in order
 	}
+	l.lastText = -1
+	if i := len(f.leaves) - 1; i >= 0 {
+		if l.lastText = f.leaves[i].lastText; f.hasText(i) {
+			l.lastText = i
+		}
+	}
 	f.byNode[n] = len(f.leaves)
 	f.leaves = append(f.leaves, l)
 }

@@ -22,6 +22,7 @@ type Workload struct {
 	LockedBy  string // who locked it, as written
 	LockedFor string // why, as written
 	Ignored   bool
+	Notes     map[string]string // all annotations
 	// Lowers says that somebody lets an image be written that ranks below the present one.
 	Lowers bool
 
@@ -87,7 +88,7 @@ func objects(n *yaml.Node, depth int) []*yaml.Node {
 func (f *File) workload(n *yaml.Node) (*Workload, []*Problem) {
 	w := &Workload{File: f.Name, Line: f.outerLine(n.Line), Object: objectOf(n)}
 	notes, problems := f.annotations(n)
-	w.Automated = notes.is("automated")
+	w.Notes, w.Automated = notes, notes.is("automated")
 	w.Locked, w.LockedBy, w.LockedFor = notes.is("locked"), notes.get("locked_user"), notes.get("locked_msg")
 	w.Ignored, w.Lowers = notes.is("ignore"), notes[lowersAnnotation] == "true"
 	var more []*Problem

@@ -45,13 +45,14 @@ type azurePull struct {
 	CreatedBy struct {
 		ID string `json:"id"`
 	} `json:"createdBy"`
+	Fork *struct{} `json:"forkSource"`
 }
 
 func (a *azure) request(p azurePull) Request {
 	states := map[string]State{"active": Open, "completed": Merged, "abandoned": Closed}
 	return Request{ID: p.ID, URL: fmt.Sprintf("%s/%d", a.web, p.ID), Title: p.Title, Body: p.Description,
 		Head: strings.TrimPrefix(p.Source, "refs/heads/"), Base: strings.TrimPrefix(p.Target, "refs/heads/"),
-		Commit: p.Commit.ID, State: states[p.Status], Group: groupOf(p.Description), author: p.CreatedBy.ID}
+		Commit: p.Commit.ID, State: states[p.Status], Group: groupOf(p.Description), author: p.CreatedBy.ID, fork: p.Fork != nil}
 }
 
 func (a *azure) path(rest ...any) string {

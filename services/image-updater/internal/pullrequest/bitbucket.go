@@ -47,6 +47,9 @@ type bitbucketEnd struct {
 	Commit struct {
 		Hash string `json:"hash"`
 	} `json:"commit"`
+	Repository struct {
+		FullName string `json:"full_name"`
+	} `json:"repository"`
 }
 
 // text is the description. The published schema has it as summary alone; the host says both.
@@ -55,7 +58,8 @@ func (p bitbucketPull) text() string { return cmp.Or(p.Description, p.Summary.Ra
 func (p bitbucketPull) request() Request {
 	states := map[string]State{"OPEN": Open, "MERGED": Merged, "DECLINED": Closed, "SUPERSEDED": Closed}
 	return Request{ID: p.ID, URL: p.Links.HTML.Href, Title: p.Title, Body: p.text(), Head: p.Source.Branch.Name,
-		Base: p.Destination.Branch.Name, Commit: p.Source.Commit.Hash, State: states[p.State], Group: groupOf(p.text())}
+		Base: p.Destination.Branch.Name, Commit: p.Source.Commit.Hash, State: states[p.State], Group: groupOf(p.text()),
+		fork: p.Source.Repository.FullName != p.Destination.Repository.FullName}
 }
 
 func (b *bitbucket) path(rest ...any) string {

@@ -54,7 +54,7 @@ func New(c Config) (*Client, error) {
 	return &Client{driver: d}, nil
 }
 
-// ByBranch gives the requests of a head branch in any state, newest first.
+// ByBranch gives the requests of a head branch of the repository itself in any state, newest first.
 func (c *Client) ByBranch(ctx context.Context, head string) ([]Request, error) {
 	if err := CheckBranch(head); err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func (c *Client) ByBranch(ctx context.Context, head string) ([]Request, error) {
 	}
 	var found []Request
 	for _, r := range all { // whatever the host understood by its filter
-		if r.Head == head {
+		if r.Head == head && !r.fork { // nor one that a stranger opened from a branch of that name
 			found = append(found, r)
 		}
 	}

@@ -31,10 +31,14 @@ type dataCenterPull struct {
 	FromRef     struct {
 		DisplayID    string `json:"displayId"`
 		LatestCommit string `json:"latestCommit"`
+
+		Repository dataCenterRepository `json:"repository"`
 	} `json:"fromRef"`
 	ToRef struct {
 		ID        string `json:"id"`
 		DisplayID string `json:"displayId"`
+
+		Repository dataCenterRepository `json:"repository"`
 	} `json:"toRef"`
 	Reviewers []dataCenterReviewer `json:"reviewers"`
 	Links     struct {
@@ -42,6 +46,10 @@ type dataCenterPull struct {
 			Href string `json:"href"`
 		} `json:"self"`
 	} `json:"links"`
+}
+
+type dataCenterRepository struct {
+	ID int64 `json:"id"`
 }
 
 type dataCenterReviewer struct {
@@ -53,7 +61,8 @@ type dataCenterReviewer struct {
 func (p dataCenterPull) request() Request {
 	states := map[string]State{"OPEN": Open, "MERGED": Merged, "DECLINED": Closed}
 	r := Request{ID: p.ID, Title: p.Title, Body: p.Description, Head: p.FromRef.DisplayID, Base: p.ToRef.DisplayID,
-		Commit: p.FromRef.LatestCommit, State: states[p.State], Group: groupOf(p.Description), version: p.Version}
+		Commit: p.FromRef.LatestCommit, State: states[p.State], Group: groupOf(p.Description), version: p.Version,
+		fork: p.FromRef.Repository != p.ToRef.Repository}
 	if len(p.Links.Self) > 0 {
 		r.URL = p.Links.Self[0].Href
 	}

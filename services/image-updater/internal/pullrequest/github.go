@@ -28,20 +28,28 @@ type githubPull struct {
 	Merged   bool    `json:"merged"`
 	MergedAt *string `json:"merged_at"`
 	Head     struct {
-		Ref  string `json:"ref"`
-		SHA  string `json:"sha"`
-		Repo *struct {
-			FullName string `json:"full_name"`
-		} `json:"repo"`
+		Ref  string            `json:"ref"`
+		SHA  string            `json:"sha"`
+		Repo *githubRepository `json:"repo"` // null where it is not there any more
 	} `json:"head"`
 	Base struct {
-		Ref string `json:"ref"`
+		Ref  string            `json:"ref"`
+		Repo *githubRepository `json:"repo"`
 	} `json:"base"`
+}
+
+type githubRepository struct {
+	FullName string `json:"full_name"`
+}
+
+func (p githubPull) fork() bool {
+	head, base := p.Head.Repo, p.Base.Repo
+	return base != nil && (head == nil || head.FullName != base.FullName)
 }
 
 func (p githubPull) request() Request {
 	r := Request{ID: p.Number, URL: p.HTMLURL, Title: p.Title, Body: p.Body, Head: p.Head.Ref, Base: p.Base.Ref,
-		Commit: p.Head.SHA, State: Open, Group: groupOf(p.Body), node: p.NodeID}
+		Commit: p.Head.SHA, State: Open, Group: groupOf(p.Body), node: p.NodeID, fork: p.fork()}
 	switch {
 	case p.Merged || p.MergedAt != nil:
 		r.State = Merged

@@ -24,6 +24,8 @@ type gitlabRequest struct {
 	State        string `json:"state"`
 	SourceBranch string `json:"source_branch"`
 	TargetBranch string `json:"target_branch"`
+	Source       int64  `json:"source_project_id"`
+	Target       int64  `json:"target_project_id"`
 	SHA          string `json:"sha"`
 	Reviewers    []struct {
 		ID int64 `json:"id"`
@@ -33,7 +35,7 @@ type gitlabRequest struct {
 func (m gitlabRequest) request() Request {
 	states := map[string]State{"opened": Open, "locked": Open, "merged": Merged, "closed": Closed}
 	return Request{ID: m.IID, URL: m.WebURL, Title: m.Title, Body: m.Description, Head: m.SourceBranch, Base: m.TargetBranch,
-		Commit: m.SHA, State: states[m.State], Group: groupOf(m.Description)}
+		Commit: m.SHA, State: states[m.State], Group: groupOf(m.Description), fork: m.Source != m.Target}
 }
 
 // path names the project by its whole path as one segment.

@@ -45,6 +45,7 @@ type Request struct {
 
 	version int64  // of Bitbucket Data Center, which wants to be told
 	node    string // of GitHub's other API
+	fork    bool   // whether the head branch is in another repository
 	author  string // of Azure, in whose name it completes by itself
 }
 

@@ -64,10 +64,11 @@ func (u *updater) choices(ctx context.Context, auto *automationv1.ImageUpdateAut
 	return all, nil
 }
 
-// newChoice reads a policy and its record. One about an older specification says nothing about the present one.
+// newChoice reads a policy and its record. One about an older specification says nothing about the present one, unless the policy is suspended:
+// then the last choice stays.
 func newChoice(object *imagev1.ImagePolicy, chosen state.Chosen) *choice {
 	c := &choice{object: object, chosen: chosen, rule: ruleOf(object)}
-	if chosen.UID == object.UID && chosen.Generation == object.Generation && chosen.Name != "" {
+	if chosen.UID == object.UID && (chosen.Generation == object.Generation || object.Spec.Suspend) && chosen.Name != "" {
 		c.ref = imageref.Ref{Name: chosen.Name, Tag: chosen.Tag, Digest: chosen.Digest}
 	}
 	var err error
@@ -144,7 +145,7 @@ func (c *choices) until(now time.Time) time.Duration {
 	return max(first.Sub(now), time.Second)
 }
 
-// Annotations on an ImagePolicy by which people hold it where it is.
+// Annotations on an ImagePolicy, or an annotated workload, by which people hold it where it is.
 const (
 	// holdAnnotation says why; holdUntilAnnotation until when, as 2026-12-24T18:00:00Z.
 	holdAnnotation      = "sluice.dev/hold"
@@ -159,16 +160,8 @@ var lockPrefixes = []string{"fluxcd.io/", "flux.weave.works/"}
 // asked says whether somebody asked for the policy to be held, or its own stage did, and when that ends by itself.
 func (c *choice) asked(now time.Time) (*held, time.Time) {
 	notes := c.object.Annotations
-	if why, ok := notes[holdAnnotation]; ok && why != "false" {
-		until, err := time.Parse(time.RFC3339, notes[holdUntilAnnotation])
-		switch {
-		case notes[holdUntilAnnotation] == "":
-			return c.hold(reasonOnHold, "on hold: "+why), time.Time{}
-		case err != nil:
-			return c.hold(reasonOnHold, fmt.Sprintf("on hold: %s (until when cannot be read from annotation %s)", why, holdUntilAnnotation)), time.Time{}
-		case now.Before(until):
-			return c.hold(reasonOnHold, fmt.Sprintf("on hold until %s: %s", until.UTC().Format(time.RFC3339), why)), until
-		}
+	if why, until := onHold(notes, now); why != "" {
+		return c.hold(reasonOnHold, why), until
 	}
 	for _, prefix := range lockPrefixes {
 		if notes[prefix+"locked"] == "true" {
@@ -188,11 +181,35 @@ func (c *choice) asked(now time.Time) (*held, time.Time) {
 	return nil, time.Time{}
 }
 
+// onHold says why annotations of a policy or workload hold it, and until when; empty where they do not.
+func onHold(notes map[string]string, now time.Time) (string, time.Time) {
+	why, ok := notes[holdAnnotation]
+	if !ok || why == "false" {
+		return "", time.Time{}
+	}
+	until, err := time.Parse(time.RFC3339, notes[holdUntilAnnotation])
+	switch {
+	case notes[holdUntilAnnotation] == "":
+		return "on hold: " + why, time.Time{}
+	case err != nil:
+		return fmt.Sprintf("on hold: %s (until when cannot be read from annotation %s)", why, holdUntilAnnotation), time.Time{}
+	case now.Before(until):
+		return fmt.Sprintf("on hold until %s: %s", until.UTC().Format(time.RFC3339), why), until
+	}
+	return "", time.Time{}
+}
+
 func orReason(reason string) string {
 	if strings.TrimSpace(reason) == "" {
 		return reasonOnHold
 	}
 	return reason
+}
+
+// below says that the choice ranks below a version that somebody has set back, which is to stay out then.
+func (c *choice) below(h hold) bool {
+	order, ranked := c.policy.Rank(policy.Tag{Name: c.ref.Tag}, policy.Tag{Name: h.Tag})
+	return ranked && order < 0
 }
 
 func (c *choice) hold(reason, message string) *held {

@@ -150,16 +150,16 @@ func (s *scanner) asksForLower(c *choice) bool {
 	return known && before.Rule != "" && before.Rule != c.rule || c.object.Annotations[downgradeAnnotation] == "true"
 }
 
-// rolledBack objects to a choice that somebody has set back. A version above that one is not held.
+// rolledBack objects to a choice that somebody has set back. A version above that one is not held, nor one that somebody asks for in its place.
 func (s *scanner) rolledBack(ctx context.Context, c *choice, m edit.Marker) (*held, error) {
 	name := c.object.Name
 	before, isHeld := s.known.Holds[name]
-	if isHeld && s.above(ctx, c, before) {
+	if isHeld && c.ref.String() != before.Ref && (s.above(ctx, c, before) || s.asksForLower(c)) {
 		isHeld = false
 	}
 	if !isHeld {
-		if s.known.Written[name].Ref != c.ref.String() && !s.known.Lost {
-			return nil, nil // never written before, so nobody can have set it back
+		if s.known.never(name, c.ref.String()) {
+			return nil, nil
 		}
 		found, err := s.reverted(ctx, c, m)
 		if err != nil || found == nil {
@@ -173,9 +173,6 @@ func (s *scanner) rolledBack(ctx context.Context, c *choice, m edit.Marker) (*he
 
 // above says whether the choice is newer than the version that is held.
 func (s *scanner) above(ctx context.Context, c *choice, h hold) bool {
-	if c.ref.String() == h.Ref {
-		return false
-	}
 	order, ranked := c.policy.Rank(s.tag(ctx, c, c.ref.Tag), s.tag(ctx, c, h.Tag))
 	return !ranked || order >= 0
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/imageaccess"
 	"github.com/sluice-cd/sluice/libs/imagecache"
 	"github.com/sluice-cd/sluice/libs/registry"
+	"github.com/sluice-cd/sluice/services/image-updater/internal/imageref"
 	"github.com/sluice-cd/sluice/services/image-updater/internal/policy"
 )
 
@@ -37,11 +38,14 @@ type wanted struct {
 	namespace      string
 	serviceAccount string
 	pullSecrets    string // joined with commas
+	// pinned is the image beside whose tag a digest is written: that of another tag is wanted, too.
+	pinned imageref.Ref
 }
 
 // verdict is what was decided about a wanted image.
 type verdict struct {
 	tag      string // chosen; empty for none
+	digest   string // of the tag, where the image is pinned to one
 	policy   *policy.Policy
 	tags     map[string]policy.Tag
 	held     string // why nothing may be written now
@@ -62,32 +66,40 @@ type images struct {
 // errInsecure says that an automation wants plain HTTP where the settings forbid it.
 var errInsecure = errors.New("the settings of image-updater do not let it be asked over plain HTTP")
 
-// decideAll asks about all of them, some at once.
+// decideAll asks about all of them, some at once. Those of one image take turns: the first lists its tags for all.
 func (i *images) decideAll(ctx context.Context, all []wanted) map[wanted]*verdict {
 	ctx, cancel := context.WithTimeout(ctx, lookupTime)
 	defer cancel()
 	verdicts := map[wanted]*verdict{}
 	var group errgroup.Group
 	group.SetLimit(lookupsAtOnce)
+	byImage := map[string][]wanted{}
 	for _, w := range all {
-		if verdicts[w] != nil {
-			continue
+		if verdicts[w] == nil {
+			verdicts[w] = &verdict{}
+			byImage[w.name] = append(byImage[w.name], w)
 		}
-		v := &verdict{}
-		verdicts[w] = v
+	}
+	for _, list := range byImage {
 		group.Go(func() error {
-			defer func() {
-				if p := recover(); p != nil { // an answer of a registry that nobody has thought of
-					i.Env.Log.Error("decision about an image panicked", "image", w.name, "err", p, "stack", string(debug.Stack()))
-					v.problem = fmt.Errorf("panic: %v", p)
-				}
-			}()
-			i.decide(ctx, w, v)
+			for _, w := range list {
+				i.decideOne(ctx, w, verdicts[w])
+			}
 			return nil
 		})
 	}
 	_ = group.Wait()
 	return verdicts
+}
+
+func (i *images) decideOne(ctx context.Context, w wanted, v *verdict) {
+	defer func() {
+		if p := recover(); p != nil { // an answer of a registry that nobody has thought of
+			i.Env.Log.Error("decision about an image panicked", "image", w.name, "err", p, "stack", string(debug.Stack()))
+			v.problem = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	i.decide(ctx, w, v)
 }
 
 // decide chooses a tag, or says why it cannot.
@@ -117,6 +129,9 @@ func (i *images) decide(ctx context.Context, w wanted, v *verdict) {
 	}
 	if err == nil {
 		err = i.evaluate(ctx, v, scope, image, from, listing)
+	}
+	if err == nil && v.tag != "" && w.pinned.Digest != "" && v.tag != w.pinned.Tag {
+		v.digest, err = from.Digest(ctx, v.tag)
 	}
 	if v.again = soon(err); v.again == 0 {
 		v.problem = err

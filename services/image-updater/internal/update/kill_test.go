@@ -83,7 +83,7 @@ func (w *world) process() (kill func(), dead chan struct{}) {
 // nothing undone and nothing to be done twice.
 func TestKilledAroundAPush(t *testing.T) {
 	t.Parallel()
-	for _, when := range []string{"before", "after"} {
+	for _, when := range []string{"before", "after", "after, and there is another version"} {
 		t.Run(when, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, gittest.Options{})
@@ -94,7 +94,7 @@ func TestKilledAroundAPush(t *testing.T) {
 			kill, dead := w.process()
 			var once sync.Once
 			mark := filepath.Join(t.TempDir(), "pushed")
-			if when == "after" {
+			if when != "before" {
 				// The hook holds the answer back until the process is dead.
 				if err := w.repo.InstallHook("post-receive", "#!/bin/sh\ntouch '"+mark+"'\nwhile [ -e '"+mark+"' ]; do sleep 0.05; done\n"); err != nil {
 					t.Fatal(err)
@@ -131,21 +131,26 @@ func TestKilledAroundAPush(t *testing.T) {
 			if err := w.repo.InstallHook("post-receive", "#!/bin/sh\n"); err != nil {
 				t.Fatal(err)
 			}
-			if when == "after" && !w.runs("1.1.0") {
+			if when != "before" && !w.runs("1.1.0") {
 				t.Fatal("the push was not done, so this tests nothing")
 			}
+			last, commits := "1.1.0", 1
+			if strings.HasSuffix(when, "another version") {
+				last, commits = "1.2.0", 2
+				w.choose("web", last)
+			}
 			w.start()
+			w.until(last, func() bool { return w.runs(last) })
 			w.until("a status", func() bool {
 				return w.get().Status.LastPushCommit != "" && w.condition(meta.ReadyCondition).Status == metav1.ConditionTrue
 			})
-			if got := w.gitOut("rev-list", "--count", "main"); got != "2" || !w.runs("1.1.0") {
-				t.Errorf("%s commits; want 2, the last with 1.1.0", got)
+			if got := w.gitOut("rev-list", "--count", "main"); got != fmt.Sprint(1+commits) {
+				t.Errorf("%s commits; want %d", got, 1+commits)
 			}
-			if got, want := w.get().Status.LastPushCommit, w.gitOut("rev-parse", "main"); got != want {
-				t.Errorf("status says commit %s; want %s", got, want)
-			}
-			if got := w.facts(bus.FactImageUpdated); got != 1 {
-				t.Errorf("%d facts about the commit; want one", got)
+			w.until("the status names the last commit", func() bool { return w.get().Status.LastPushCommit == w.gitOut("rev-parse", "main") })
+			w.until("a fact about each commit", func() bool { return w.facts(bus.FactImageUpdated) >= commits })
+			if got := w.facts(bus.FactImageUpdated); got != commits {
+				t.Errorf("%d facts about %d commits", got, commits)
 			}
 		})
 	}

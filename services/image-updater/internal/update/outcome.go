@@ -89,7 +89,9 @@ func (r *record) conclude(all *choices, result *outcome) {
 	for name, one := range all.taken {
 		if one.ref.Name != "" && !isHeld[name] {
 			r.Written[name] = written{one.ref.String(), one.rule}
-			delete(r.Holds, name)
+			if !one.below(r.Holds[name]) {
+				delete(r.Holds, name)
+			}
 		}
 	}
 	for name := range r.Holds {

@@ -40,6 +40,10 @@ type job struct {
 	verdicts map[wanted]*verdict
 	// group restricts the run to the changes of one pull request.
 	group *string
+	// refused are changes, by key, whose request somebody has closed.
+	refused map[string]bool
+	// spent says that the last request of the branch was merged or closed, and with it all that is there.
+	spent bool
 }
 
 // outcome is what a run came to.
@@ -81,7 +85,7 @@ func (j *job) once(ctx context.Context) (*outcome, error) {
 	if err := j.recall(ctx, b, result); err != nil {
 		return nil, err
 	}
-	onto, merge, err := stand(ctx, b)
+	onto, merge, err := j.stand(ctx, b)
 	if err != nil {
 		return nil, fmt.Errorf("failed to checkout source: %w", err)
 	}
@@ -97,13 +101,21 @@ func (j *job) once(ctx context.Context) (*outcome, error) {
 }
 
 // stand is the commit whose files are edited. Where the branch to push to lacks what its base has by now, that is the base, and the commit
-// stands on both: so the branch comes up to date, and nothing that is in it is lost.
-func stand(ctx context.Context, b *branch.Branch) (onto *branch.Head, merge []*branch.Head, err error) {
+// stands on both: so the branch comes up to date. One whose request was closed begins with the files of its base again. But where somebody else works on the branch, its own files are edited and theirs stay.
+func (j *job) stand(ctx context.Context, b *branch.Branch) (onto *branch.Head, merge []*branch.Head, err error) {
 	if !b.Exists() || b.Head().Hash() == b.Base().Hash() {
 		return b.Head(), nil, nil
 	}
 	found, _, err := b.Head().Contains(ctx, b.Base().Hash(), maxGenerations)
-	if err != nil || found {
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case found && j.spent:
+		return b.Base(), nil, nil
+	case found:
+		return b.Head(), nil, nil
+	}
+	if others, err := b.Others(ctx, j.target.author, maxGenerations); err != nil || others && !j.spent {
 		return b.Head(), nil, err
 	}
 	return b.Base(), []*branch.Head{b.Base()}, nil
@@ -154,6 +166,11 @@ func (j *job) commit(ctx context.Context, b *branch.Branch, onto *branch.Head, m
 	}
 	if err != nil {
 		return &editError{fmt.Errorf("failed to update source: %w", err)}
+	}
+	if result.recalled { // by this run, after another one had ended without a word
+		if err := j.tellPushed(ctx, j.run, j.auto, j.known.Pushed, ""); err != nil {
+			return err
+		}
 	}
 	if err := j.note(ctx, made, text, result); err != nil {
 		return err

@@ -120,6 +120,13 @@ func recall(auto *automationv1.ImageUpdateAutomation) *record {
 	return r
 }
 
+// never says that an image was not written before by a key, so that nobody can have set it back. It cannot be said where nothing is known of
+// the key: a cluster, an automation or a policy may be new, and the files are not.
+func (r *record) never(key, ref string) bool {
+	last, known := r.Written[key]
+	return known && last.Ref != ref && !r.Lost
+}
+
 // collect says how long to wait for more changes after those of the choices, of which the latest was made at a time.
 func (r *record) collect(choices string, latest, now time.Time, quiet, most time.Duration) time.Duration {
 	w := &r.Waiting

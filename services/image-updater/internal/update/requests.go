@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/libs/git/branch"
+	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/services/image-updater/internal/edit"
 	"github.com/sluice-cd/sluice/services/image-updater/internal/message"
 	"github.com/sluice-cd/sluice/services/image-updater/internal/pullrequest"
@@ -40,19 +41,26 @@ func (j *job) request(ctx context.Context) (*outcome, error) {
 		goal.push = branchOf(j.target.push, group)
 		one.target, one.group = &goal, &group
 		if err := one.requestFor(ctx, group, groups[group], total); err != nil {
-			return nil, err
+			if ends(ctx, err) {
+				return nil, err
+			}
+			total.rest = errors.Join(total.rest, fmt.Errorf("branch %s: %w", goal.push, err))
 		}
 	}
 	return total, nil
+}
+
+// ends says whether a failure of one group is one of all.
+func ends(ctx context.Context, err error) bool {
+	var limit *pullrequest.RateLimitError
+	return ctx.Err() != nil || errors.Is(err, stage.ErrLockLost) || errors.As(err, &limit) || errors.Is(err, pullrequest.ErrUnauthorized)
 }
 
 // difference is what the base lacks.
 func (j *job) difference(ctx context.Context) (*outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, j.target.timeout)
 	defer cancel()
-	source := j.target.source
-	source.Ref.Branch = j.target.requests.base
-	b, err := branch.Open(ctx, branch.Options{Mirrors: j.Mirrors, Source: source, Push: j.target.requests.base})
+	b, err := branch.Open(ctx, branch.Options{Mirrors: j.Mirrors, Source: j.target.source, Push: j.target.requests.base})
 	if err != nil {
 		return nil, fmt.Errorf("failed to checkout source: %w", err)
 	}
@@ -67,11 +75,14 @@ func (j *job) difference(ctx context.Context) (*outcome, error) {
 // requestFor pushes the changes of one group and opens or refreshes the request, unless somebody has closed one that said the same.
 func (j *job) requestFor(ctx context.Context, group string, changes []edit.Change, total *outcome) error {
 	host := j.target.requests.client
-	draft, err := j.draft(ctx, group, changes)
+	found, err := host.ByBranch(ctx, j.target.push)
 	if err != nil {
 		return err
 	}
-	found, err := host.ByBranch(ctx, j.target.push)
+	if changes, err = j.refuse(ctx, found, changes, total); err != nil || len(changes) == 0 {
+		return err
+	}
+	draft, err := j.draft(ctx, group, changes)
 	if err != nil {
 		return err
 	}
@@ -81,19 +92,7 @@ func (j *job) requestFor(ctx context.Context, group string, changes []edit.Chang
 			open = &r
 		}
 	}
-	if open == nil && len(found) > 0 && found[0].State == pullrequest.Closed {
-		last, err := host.Get(ctx, found[0].ID) // listings may cut bodies
-		if err != nil {
-			return err
-		}
-		if strings.Contains(last.Body, markOf(changes, "")) {
-			total.held = append(total.held, held{
-				Policy: j.target.push + "/", Present: fmt.Sprintf("pull request %d", last.ID), Wanted: draft.Title, Reason: reasonClosed,
-				Message: "closed without a merge; newer versions will open another one",
-			})
-			return nil
-		}
-	}
+	j.spent = open == nil && len(found) > 0
 	result, err := j.push(ctx)
 	if err != nil {
 		return err
@@ -147,7 +146,7 @@ func (j *job) draft(ctx context.Context, group string, changes []edit.Change) (p
 	content := title + "\x00" + body
 	return pullrequest.Draft{
 		Head: j.target.push, Base: r.base, Group: j.auto.Namespace + "/" + j.auto.Name + "/" + group, Title: title,
-		Body: markOf(changes, content) + "\n\n" + body,
+		Body: markOf(changes, content) + "\n" + listOf(changes) + "\n\n" + body,
 	}, nil
 }
 
@@ -162,19 +161,19 @@ func harmless(changes []edit.Change) []edit.Change {
 	return safe
 }
 
-// markOf is a line that hosts hide: a digest of what a request would write, and of what it says of it. Without the latter it is the beginning
-// of such a line.
+// markOf is a line that hosts hide: a digest of what a request would write, and of what it says of it.
 func markOf(changes []edit.Change, content string) string {
 	lines := make([]string, len(changes))
 	for i, c := range changes {
-		lines[i] = fmt.Sprintf("%q %q %q %q", c.File, c.Object, c.Path, c.New)
+		lines[i] = changeKey(c.Place, c.New)
 	}
 	slices.Sort(lines)
-	line := "[//]: # (sluice-update:" + digest(strings.Join(lines, "\n")) + ":"
-	if content == "" {
-		return line
-	}
-	return line + digest(content) + ")"
+	return "[//]: # (sluice-update:" + digest(strings.Join(lines, "\n")) + ":" + digest(content) + ")"
+}
+
+// changeKey names a value at a place.
+func changeKey(p edit.Place, value string) string {
+	return fmt.Sprintf("%q %q %q %q", p.File, p.Object, p.Path, value)
 }
 
 func digest(text string) string {

@@ -236,6 +236,63 @@ func TestOneRequestFollowsTheVersions(t *testing.T) {
 	}
 }
 
+// TestWhatWasRefusedStaysOut: an image whose request was closed does not come again in the company of others, nor what was pushed for it.
+func TestWhatWasRefusedStaysOut(t *testing.T) {
+	t.Parallel()
+	w, g := requesting(t, nil)
+	branch := "sluice/" + w.namespace + "-auto"
+	w.choose("web", "1.1.0")
+	w.until("a request", func() bool { pulls, _ := g.get(); return len(pulls) == 1 })
+	g.end(1, false)
+	w.request()
+	w.until("a hold", func() bool { return w.condition(heldCondition).Reason == reasonClosed })
+	w.choose("db", "2.0.0")
+	w.until("a request for the other", func() bool { pulls, _ := g.get(); return len(pulls) == 2 })
+	if diff := w.gitOut("diff", "--name-only", "main", branch); diff != "db.yaml" {
+		t.Errorf("the request changes %q", diff)
+	}
+	head := w.gitOut("rev-parse", branch)
+	w.request()
+	if c := w.condition(heldCondition); c.Reason != reasonClosed || !strings.Contains(c.Message, "web.yaml") || strings.Contains(c.Message, "db.yaml") {
+		t.Errorf("Held is %+v", c)
+	}
+	if now := w.gitOut("rev-parse", branch); now != head {
+		t.Error("a run with nothing new made a commit")
+	}
+	w.choose("web", "1.2.0")
+	w.until("a newer version", func() bool { pulls, _ := g.get(); return strings.Contains(pulls[1].body, "1.2.0") })
+	if diff := w.gitOut("diff", "--name-only", "main", branch); diff != "db.yaml\nweb.yaml" {
+		t.Errorf("the request changes %q", diff)
+	}
+}
+
+// TestOneGroupKeepsNoOther: what is wrong with the request of one group is told, and the others are served.
+func TestOneGroupKeepsNoOther(t *testing.T) {
+	t.Parallel()
+	w, g := requesting(t, map[string]string{groupAnnotation: "policy"})
+	hook("while read old new ref; do case $ref in *-db) echo no >&2; exit 1;; esac; done")(w)
+	w.choose("db", "2.0.0")
+	w.choose("web", "1.1.0")
+	w.until("the other request", func() bool { pulls, _ := g.get(); return len(pulls) == 1 && strings.HasSuffix(pulls[0].head, "-web") })
+	w.until("the refusal", func() bool { return w.condition(meta.ReadyCondition).Reason == reasonDeclined })
+}
+
+// TestRequestsStandOnTheirBase: also where another branch is checked out.
+func TestRequestsStandOnTheirBase(t *testing.T) {
+	t.Parallel()
+	w, g := requesting(t, map[string]string{baseAnnotation: "release"})
+	if err := w.repo.SetRef(t.Context(), "refs/heads/release", w.gitOut("rev-parse", "main")); err != nil {
+		t.Fatal(err)
+	}
+	w.commit("unreleased", map[string]string{"note": "x"})
+	w.choose("web", "1.1.0")
+	w.until("a request", func() bool { pulls, _ := g.get(); return len(pulls) == 1 })
+	pulls, _ := g.get()
+	if diff := w.gitOut("diff", "--name-only", "release", pulls[0].head); diff != "web.yaml" || pulls[0].base != "release" {
+		t.Errorf("the request to %s changes %q", pulls[0].base, diff)
+	}
+}
+
 // TestRequestsAreCompleted: labels, reviewers and the wish to merge come later where the host does not take them at first, and once.
 func TestRequestsAreCompleted(t *testing.T) {
 	t.Parallel()

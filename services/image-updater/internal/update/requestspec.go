@@ -86,6 +86,9 @@ func (u *updater) requestsOf(ctx context.Context, auto *automationv1.ImageUpdate
 	if t.push == t.source.Ref.Branch || t.push == r.base {
 		t.push = "sluice/" + auto.Namespace + "-" + auto.Name
 	}
+	if r.base != "" && r.base != t.source.Ref.Branch { // what is to be merged into a branch stands on it
+		t.source.Ref = git.Ref{Branch: r.base}
+	}
 	r.client, err = u.hostOf(ctx, auto, t, pullrequest.Kind(kind))
 	return r, err
 }

@@ -35,12 +35,18 @@ type scanner struct {
 	*updater
 	namespace string // of the automation
 	head      *branch.Head
+	author    branch.Person // of the automation's commits
 	choices   *choices
 	known     *record
 	verdicts  map[wanted]*verdict // by annotation
 	byNotes   bool
 	mine      func(policy, file string) bool // whether a change is of the group that the run is about
+	refused   map[string]bool                // changes that somebody does not want, by key
 	found     edits
+	past      struct {
+		name     string // of the file
+		versions []version
+	}
 }
 
 func (j *job) scanner(head *branch.Head) *scanner {
@@ -50,7 +56,7 @@ func (j *job) scanner(head *branch.Head) *scanner {
 	}
 	return &scanner{
 		mine:    mine,
-		updater: j.updater, namespace: j.auto.Namespace, head: head, choices: j.choices, known: j.known, verdicts: j.verdicts, byNotes: byWorkloads(j.auto),
+		updater: j.updater, namespace: j.auto.Namespace, head: head, author: j.target.author, refused: j.refused, choices: j.choices, known: j.known, verdicts: j.verdicts, byNotes: byWorkloads(j.auto),
 		found: edits{files: map[string][]byte{}},
 	}
 }
@@ -109,7 +115,7 @@ func (s *scanner) file(ctx context.Context, name string, data []byte) error {
 	}
 	result, err := edit.Update(name, data, func(m edit.Marker) (imageref.Ref, error) { return s.choose(m, decisions) })
 	if err != nil {
-		return err
+		s.unedited(name, err)
 	}
 	s.found.problems = append(s.found.problems, result.Problems...)
 	if len(result.Changes) > 0 {
@@ -117,6 +123,11 @@ func (s *scanner) file(ctx context.Context, name string, data []byte) error {
 		s.found.files[name] = result.Data
 	}
 	return nil
+}
+
+// unedited notes a file whose edit could not be made. It stays as it is, and keeps no other from being edited.
+func (s *scanner) unedited(name string, err error) {
+	s.found.problems = append(s.found.problems, &edit.Problem{File: name, Reason: edit.InvalidValue, Message: err.Error()})
 }
 
 // choose says what a marked place should hold.
@@ -129,6 +140,9 @@ func (s *scanner) choose(m edit.Marker, decisions map[group]*held) (imageref.Ref
 	case c == nil && !s.choices.known[m.Policy.Name]:
 		return imageref.Ref{}, edit.ErrUnknownPolicy
 	case c == nil || c.ref.Name == "" || decisions[groupOf(m)] != nil || !s.mine(m.Policy.Name, m.File):
+		return imageref.Ref{}, edit.ErrLeave
+	}
+	if want, err := m.Want(c.ref); err == nil && s.refused[changeKey(m.Place, want)] {
 		return imageref.Ref{}, edit.ErrLeave
 	}
 	return c.ref, nil

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/libs/gittest"
+	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
 	"github.com/sluice-cd/sluice/services/image-updater/internal/edit"
 )
@@ -158,6 +159,67 @@ func TestARollbackStands(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAnotherVersionMayTakeTheReverted: who sets a version back and then asks for another one below it gets that; the one that was set back
+// does not come with the next change of the rule.
+func TestAnotherVersionMayTakeTheReverted(t *testing.T) {
+	t.Parallel()
+	w := ready(t)
+	w.choose("web", "2.0.0")
+	w.until("2.0.0", func() bool { return w.runs("2.0.0") && w.get().Status.ObservedPolicies["web"].Tag == "2.0.0" })
+	w.commit("back", map[string]string{"web.yaml": deployment})
+	w.request()
+	w.until("a hold", func() bool { return w.condition(heldCondition).Reason == reasonRolledBack })
+	w.changePolicy(func(p *imagev1.ImagePolicy) { p.Spec.Policy.SemVer.Range = "1.x" })
+	w.choose("web", "1.5.0")
+	w.until("1.5.0, as asked", func() bool { return w.runs("1.5.0") })
+	w.until("the hold is not shown", func() bool { return w.condition(heldCondition).Reason == "" })
+	w.changePolicy(func(p *imagev1.ImagePolicy) { p.Spec.Policy.SemVer.Range = "*" })
+	w.choose("web", "2.0.0")
+	w.until("a hold again", func() bool { return w.condition(heldCondition).Reason == reasonRolledBack })
+	if !w.runs("1.5.0") {
+		t.Error("the version that was set back was written again")
+	}
+}
+
+// TestARollbackStandsInANewCluster: nobody there has ever written anything, but the history of the files is the same.
+func TestARollbackStandsInANewCluster(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gittest.Options{})
+	w.commit("first", map[string]string{"web.yaml": deployment})
+	w.commit("by another", map[string]string{"web.yaml": strings.ReplaceAll(deployment, "web:1.0.0", "web:1.1.0")})
+	w.commit("back", map[string]string{"web.yaml": deployment})
+	w.start()
+	w.source()
+	w.automation()
+	w.until("a run that found no policy", func() bool { return w.get().Status.ObservedGeneration == 1 })
+	w.policy("web", ">=1.0.0")
+	w.choose("web", "1.1.0")
+	w.until("a hold", func() bool { return w.condition(heldCondition).Reason == reasonRolledBack })
+	if !w.runs("1.0.0") {
+		t.Fatal("the version that was set back was written again")
+	}
+	w.choose("web", "1.1.1")
+	w.until("a newer version", func() bool { return w.runs("1.1.1") })
+}
+
+// TestTheOwnWayDownIsNoRollback: what the automation took away itself, because its policy was to go down then, may come again.
+func TestTheOwnWayDownIsNoRollback(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gittest.Options{})
+	for _, c := range []struct{ author, tag string }{{"jane <jane@example.com>", "1.1.0"}, {"bot <bot@example.com>", "1.0.0"}} {
+		text := strings.ReplaceAll(strings.ReplaceAll(deployment, "web:1.0.0", "web:"+c.tag), "NS", w.namespace)
+		if _, err := w.repo.Commit(t.Context(), gittest.Commit{Branch: "main", Author: c.author, Files: map[string]string{"web.yaml": text}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.start()
+	w.source()
+	w.policy("web", ">=1.0.0")
+	w.automation()
+	w.choose("web", "1.1.0")
+	w.until("1.1.0", func() bool { return w.runs("1.1.0") })
 }
 
 func TestANewFileWithAnOldVersionIsNoRollback(t *testing.T) {
@@ -375,24 +437,94 @@ func TestPushBranch(t *testing.T) {
 	if w.gitOut("rev-parse", "auto^") != first || w.gitOut("rev-parse", "main") != first {
 		t.Error("the branch does not stand on main, or main moved")
 	}
-	// Somebody adds to the branch, and main goes on: both stay.
-	if _, err := w.repo.Commit(t.Context(), gittest.Commit{Branch: "auto", Message: "mine", Files: map[string]string{"note": "x"}}); err != nil {
-		t.Fatal(err)
-	}
-	mine := w.gitOut("rev-parse", "auto")
+	// Main goes on: the branch follows.
+	auto := w.gitOut("rev-parse", "auto")
 	moved := w.commit("goes on", map[string]string{"README": "x"})
 	w.choose("web", "1.2.0")
 	w.until("a merge", func() bool {
 		out, _ := w.repo.Git(t.Context(), nil, "show", "auto:web.yaml")
 		return strings.Contains(out, "1.2.0")
 	})
-	if got, want := w.gitOut("log", "--merges", "--format=%P", "auto"), mine+" "+moved; got != want {
+	if got, want := w.gitOut("log", "--merges", "--format=%P", "auto"), auto+" "+moved; got != want {
 		t.Errorf("parents of merges are %q; want %s", got, want)
 	}
 	if diff := w.gitOut("diff", "--name-only", "main", "auto"); diff != "web.yaml" {
 		t.Errorf("the branch differs from main in %q", diff)
 	}
 	w.until("status", func() bool { return w.get().Status.ObservedSourceRevision == "main@sha1:"+moved })
+	// Somebody works on the branch, too: what they did stays, whatever becomes of main.
+	if _, err := w.repo.Commit(t.Context(), gittest.Commit{Branch: "auto", Message: "mine", Files: map[string]string{"README": "y", "note": "x"}}); err != nil {
+		t.Fatal(err)
+	}
+	moved = w.commit("goes on", map[string]string{"README": "z"})
+	for _, tag := range []string{"1.3.0", "1.4.0"} {
+		w.choose("web", tag)
+		w.until(tag, func() bool {
+			out, _ := w.repo.Git(t.Context(), nil, "show", "auto:web.yaml")
+			return strings.Contains(out, tag)
+		})
+		if got := w.gitOut("show", "auto:README") + w.gitOut("show", "auto:note"); got != "yx" {
+			t.Errorf("with %s, what somebody wrote became %q", tag, got)
+		}
+	}
+	w.until("status", func() bool { return w.get().Status.ObservedSourceRevision == "main@sha1:"+moved })
+}
+
+// TestASuspendedPolicyKeepsItsChoice: as in Flux, new files follow it still.
+func TestASuspendedPolicyKeepsItsChoice(t *testing.T) {
+	t.Parallel()
+	w := ready(t)
+	w.choose("web", "1.1.0")
+	w.until("1.1.0", func() bool { return w.runs("1.1.0") })
+	w.changePolicy(func(p *imagev1.ImagePolicy) { p.Spec.Suspend = true })
+	w.commit("another", map[string]string{"other.yaml": "image: ghcr.io/org/web:1.0.0 # {\"$imagepolicy\": \"NS:web\"}\n"})
+	w.request()
+	w.until("the new file follows", func() bool { return strings.Contains(w.file("other.yaml"), "1.1.0") })
+}
+
+// TestTheSameChoiceByAnotherSpecWakes: what an automation left alone while a policy had not chosen by its new specification is written as soon
+// as it has.
+func TestTheSameChoiceByAnotherSpecWakes(t *testing.T) {
+	t.Parallel()
+	w := ready(t)
+	w.choose("web", "1.1.0")
+	w.until("1.1.0", func() bool { return w.runs("1.1.0") })
+	w.changePolicy(func(p *imagev1.ImagePolicy) { p.Spec.Policy.SemVer.Range = "1.x" })
+	w.commit("another", map[string]string{"other.yaml": "image: ghcr.io/org/web:1.0.0 # {\"$imagepolicy\": \"NS:web\"}\n"})
+	w.request()
+	if strings.Contains(w.file("other.yaml"), "1.1.0") {
+		t.Fatal("a choice by the old specification was taken")
+	}
+	w.policies.mu.Lock()
+	w.policies.mute = true
+	w.policies.mu.Unlock()
+	w.choose("web", "1.1.0")
+	w.until("the choice is saved", func() bool {
+		chosen, err := stage.ListStates[state.Chosen](t.Context(), w.bus, state.StagePolicy, w.namespace)
+		return err == nil && chosen[w.key("web")].Generation == 2
+	})
+	p := &imagev1.ImagePolicy{}
+	if err := w.client.Get(t.Context(), w.key("web"), p); err != nil {
+		t.Fatal(err)
+	}
+	p.Status.ObservedGeneration = p.Generation
+	if err := w.client.Status().Update(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	w.until("the new file follows", func() bool { return strings.Contains(w.file("other.yaml"), "1.1.0") })
+}
+
+func (w *world) changePolicy(change func(*imagev1.ImagePolicy)) {
+	w.Helper()
+	p := &imagev1.ImagePolicy{}
+	if err := w.client.Get(w.Context(), w.key("web"), p); err != nil {
+		w.Fatal(err)
+	}
+	before := p.DeepCopy()
+	change(p)
+	if err := w.client.Patch(w.Context(), p, client.MergeFrom(before)); err != nil {
+		w.Fatal(err)
+	}
 }
 
 func TestSelectorAndSuspend(t *testing.T) {

@@ -92,8 +92,8 @@ func sourceOf(a *automationv1.ImageUpdateAutomation) types.NamespacedName {
 	return key
 }
 
-// watchPolicies wakes automations when a policy comes, goes, or changes in what makes an automation take or hold it. That it chose another
-// image is told by a fact.
+// watchPolicies wakes automations when a policy comes, goes, changes in what makes an automation take or hold it, or has chosen by another
+// specification, were it the same image as before. That it chose another image is told by a fact.
 func (u *updater) watchPolicies(ctx context.Context, w kube.Waker) error {
 	informer, err := u.cluster.Cache.GetInformer(ctx, &imagev1.ImagePolicy{})
 	if err != nil {
@@ -125,7 +125,7 @@ func (u *updater) watchPolicies(ctx context.Context, w kube.Waker) error {
 		UpdateFunc: func(before, after any) {
 			was, ok1 := before.(*imagev1.ImagePolicy)
 			is, ok2 := after.(*imagev1.ImagePolicy)
-			if ok1 && ok2 && !(maps.Equal(was.Labels, is.Labels) && maps.Equal(was.Annotations, is.Annotations)) {
+			if ok1 && ok2 && !(maps.Equal(was.Labels, is.Labels) && maps.Equal(was.Annotations, is.Annotations) && was.Status.ObservedGeneration == is.Status.ObservedGeneration) {
 				wake(was)
 				wake(is)
 			}

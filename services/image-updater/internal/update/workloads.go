@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +36,7 @@ const (
 	reasonInsecure      = edit.Reason(meta.InsecureConnectionsDisallowedReason)
 	reasonVanished      = "TagVanished"
 	reasonExcluded      = "ImageExcluded"
+	reasonPinned        = "PinnedByDigest"
 )
 
 func byWorkloads(auto *automationv1.ImageUpdateAutomation) bool {
@@ -81,16 +83,19 @@ func (j *job) findWanted(ctx context.Context) ([]wanted, error) {
 		return nil, fmt.Errorf("failed to checkout source: %w", err)
 	}
 	defer func() { _ = b.Close() }()
-	onto, _, err := stand(ctx, b)
+	onto, _, err := j.stand(ctx, b)
 	if err != nil {
 		return nil, fmt.Errorf("failed to checkout source: %w", err)
 	}
 	var all []wanted
 	s := j.scanner(onto)
 	err = s.each(ctx, j.target.path, func(_ context.Context, name string, data []byte) error {
-		f, err := edit.Parse(name, data)
-		if err != nil || !edit.HasAutomation(data) {
+		if !edit.HasAutomation(data) {
 			return nil
+		}
+		f, err := edit.Parse(name, data)
+		if err != nil {
+			return nil // which is told when the file is edited
 		}
 		workloads, _ := f.Workloads()
 		for _, w := range workloads {
@@ -109,6 +114,9 @@ func (j *job) findWanted(ctx context.Context) ([]wanted, error) {
 // namespaces are forbidden.
 func (s *scanner) wantedOf(w edit.Workload, c edit.Container) wanted {
 	want := wanted{name: c.Image.Name, filter: c.Filter, namespace: w.Object.Namespace, serviceAccount: w.ServiceAccount, pullSecrets: strings.Join(w.PullSecrets, ",")}
+	if c.Image.Digest != "" {
+		want.pinned = c.Image
+	}
 	if want.namespace == "" {
 		want.namespace = s.namespace
 	}
@@ -151,7 +159,8 @@ func (s *scanner) workloads(ctx context.Context, name string, data []byte) error
 	}
 	edited, err := f.Apply(replacements)
 	if err != nil {
-		return err
+		s.unedited(name, err)
+		return nil
 	}
 	s.found.files[name] = edited
 	for _, r := range replacements {
@@ -179,10 +188,10 @@ func (s *scanner) container(ctx context.Context, w edit.Workload, c edit.Contain
 			Message: "the settings of image-updater leave this image out",
 		})
 		return nil, nil
-	case v.tag == "" || v.tag == c.Image.Tag && c.Image.Digest == "":
+	case v.tag == "" || v.tag == c.Image.Tag:
 		return nil, nil
 	}
-	ref := imageref.Ref{Name: c.Image.Name, Tag: v.tag}
+	ref := imageref.Ref{Name: c.Image.Name, Tag: v.tag, Digest: v.digest}
 	key := workloadKey(w, c)
 	h, err := s.containerObjection(ctx, w, c, v, ref)
 	if err != nil {
@@ -197,6 +206,9 @@ func (s *scanner) container(ctx context.Context, w edit.Workload, c edit.Contain
 	list, err := c.Set(ref)
 	if err != nil {
 		s.found.problems = append(s.found.problems, problemOf(w, c, err))
+		return nil, nil
+	}
+	if slices.ContainsFunc(list, func(r edit.Replacement) bool { return s.refused[changeKey(r.Place, r.Value)] }) {
 		return nil, nil
 	}
 	if len(list) > 0 {
@@ -215,8 +227,17 @@ func (s *scanner) containerObjection(ctx context.Context, w edit.Workload, c edi
 	if w.Locked {
 		return &held{Reason: reasonLocked, Message: strings.TrimSuffix(fmt.Sprintf("locked by %s: %s", orNobody(w.LockedBy), w.LockedFor), ": ")}, nil
 	}
+	if why, until := onHold(w.Notes, time.Now()); why != "" {
+		if !until.IsZero() {
+			s.again(max(time.Until(until), time.Second))
+		}
+		return &held{Reason: reasonOnHold, Message: why}, nil
+	}
 	if v.held != "" {
 		return &held{Reason: "TagsVanished", Message: v.held}, nil
+	}
+	if c.Image.Tag == "" && c.Image.Digest != "" && !w.Lowers {
+		return &held{Reason: reasonPinned, Message: fmt.Sprintf("the image is named by its digest alone, so %s may be older; write the tag beside the digest, or annotation %s: \"true\" on the workload", v.tag, downgradeAnnotation)}, nil
 	}
 	present, listed := v.tags[c.Image.Tag]
 	if !listed {
@@ -252,10 +273,10 @@ func (s *scanner) containerRolledBack(ctx context.Context, w edit.Workload, c ed
 		}
 	}
 	if !isHeld {
-		if s.known.Written[key].Ref != ref.String() && !s.known.Lost {
+		if s.known.never(key, ref.String()) {
 			return nil, nil
 		}
-		found, err := s.search(ctx, w.File, ref, c.Image.String(), func(f *edit.File) bool { return ran(f, w, c, ref) })
+		found, err := s.search(ctx, w.File, ref, c.Image.String(), containerKey(w.Object, c, ref))
 		if err != nil || found == nil {
 			return nil, err
 		}
@@ -263,19 +284,6 @@ func (s *scanner) containerRolledBack(ctx context.Context, w edit.Workload, c ed
 		s.known.Holds[key] = before
 	}
 	return &held{Reason: reasonRolledBack, Message: before.String()}, nil
-}
-
-// ran says whether a version of a file has a container with an image.
-func ran(f *edit.File, w edit.Workload, c edit.Container, ref imageref.Ref) bool {
-	workloads, _ := f.Workloads()
-	for _, old := range workloads {
-		for _, container := range old.Containers {
-			if old.Object == w.Object && container.Name == c.Name && container.Image.Tag == ref.Tag && container.Image.Name == ref.Name {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 func problemOf(w edit.Workload, c edit.Container, err error) *edit.Problem {

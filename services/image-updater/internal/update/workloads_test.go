@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/imagecache/imagecachetest"
 	"github.com/sluice-cd/sluice/libs/registry"
 	"github.com/sluice-cd/sluice/libs/registry/registrytest"
+	"github.com/sluice-cd/sluice/services/image-updater/internal/edit"
 )
 
 // withImages gives the stage a cache and a client of registries.
@@ -106,6 +107,66 @@ func TestAnnotatedWorkloads(t *testing.T) {
 	w.request()
 	if w.condition(heldCondition).Reason != reasonLocked || !strings.Contains(w.file("web.yaml"), "org/web:1.0.0") {
 		t.Errorf("Held is %+v; want it locked", w.condition(heldCondition))
+	}
+
+	// So does a hold, until it is over.
+	over := time.Now().Add(4 * time.Second).UTC().Truncate(time.Second)
+	kept := strings.ReplaceAll(manifest, "LOCK", holdAnnotation+": freeze\n    "+holdUntilAnnotation+": \""+over.Format(time.RFC3339)+"\"")
+	w.commit("hold", map[string]string{"web.yaml": strings.ReplaceAll(strings.ReplaceAll(kept, "side:a", "side:k"), "web:1.0.0", "web:1.1.0")})
+	w.request()
+	if c := w.condition(heldCondition); c.Reason != reasonOnHold || !strings.Contains(c.Message, "freeze") || !strings.Contains(w.file("web.yaml"), "org/web:1.1.0") {
+		t.Errorf("Held is %+v; want it on hold", c)
+	}
+	w.until("the hold is over", func() bool { return w.condition(heldCondition).Reason != reasonOnHold && time.Now().After(over) })
+}
+
+// TestAFileThatCannotBeEditedIsToldAlone: an alias makes one image that of two containers, which is two values for one place.
+func TestAFileThatCannotBeEditedIsToldAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gittest.Options{})
+	images := registrytest.Start(t, registrytest.Options{})
+	images.Push(t, "org/web", "1.0.0", registrytest.Image{Created: time.Unix(1000, 0)})
+	images.Push(t, "org/web", "1.2.0", registrytest.Image{Created: time.Unix(2000, 0)})
+	manifest := strings.ReplaceAll(strings.ReplaceAll(annotated, "    LOCK\n", ""), "HOST", images.Host())
+	manifest, _, _ = strings.Cut(manifest, "      - name: side")
+	w.commit("first", map[string]string{
+		"a.yaml":   strings.ReplaceAll(manifest, "- name: web", "- &c\n        name: web") + "      - *c\n",
+		"web.yaml": manifest,
+	})
+	w.start(w.withImages())
+	w.source()
+	w.automation(workloads)
+	w.until("the sound file is updated", func() bool { return strings.Contains(w.file("web.yaml"), "org/web:1.2.0") })
+	w.until("the other is told", func() bool {
+		c := w.condition(meta.ReadyCondition)
+		return c.Reason == string(edit.InvalidValue) && strings.Contains(c.Message, "a.yaml")
+	})
+}
+
+// TestPinsStay: who writes a digest gets one, that of the tag beside it.
+func TestPinsStay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gittest.Options{})
+	images := registrytest.Start(t, registrytest.Options{})
+	digests := map[string]string{}
+	for i, tag := range []string{"1.0.0", "1.2.0", "2.0.0"} {
+		digests[tag] = images.Push(t, "org/web", tag, registrytest.Image{Created: time.Unix(int64(1000+i), 0)})
+	}
+	image := images.Host() + "/org/web"
+	manifest := strings.ReplaceAll(strings.ReplaceAll(annotated, "    LOCK\n", "    fluxcd.io/tag.side: semver:~1\n"), "HOST/org/side:a", "HOST/org/web@"+digests["1.0.0"])
+	manifest = strings.ReplaceAll(manifest, "HOST/org/web:1.0.0", "HOST/org/web:1.0.0@"+digests["1.0.0"])
+	manifest += "      - name: same\n        image: HOST/org/web:2.0.0@" + digests["1.0.0"] + "\n"
+	w.commit("first", map[string]string{"web.yaml": strings.ReplaceAll(manifest, "HOST", images.Host())})
+	w.start(w.withImages())
+	w.source()
+	w.automation(workloads)
+	w.until("the digest of another tag", func() bool { return strings.Contains(w.file("web.yaml"), image+":1.2.0@"+digests["1.2.0"]+"\n") })
+	if f := w.file("web.yaml"); !strings.Contains(f, image+"@"+digests["1.0.0"]) || !strings.Contains(f, image+":2.0.0@"+digests["1.0.0"]) {
+		t.Errorf("a pin is gone:\n%s", f)
+	}
+	w.until("a hold", func() bool { return w.condition(heldCondition).Reason == reasonPinned })
+	if got := w.gitOut("rev-list", "--count", "main"); got != "2" {
+		t.Errorf("%s commits; want 2", got)
 	}
 }
 
