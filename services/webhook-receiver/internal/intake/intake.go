@@ -111,12 +111,10 @@ func (i *Intake) take(w http.ResponseWriter, r *http.Request, began time.Time) (
 	if !i.limiter.allow(source, began) {
 		return "none", answer{tooMany, http.StatusTooManyRequests, time.Second}
 	}
-	select {
-	case i.slots <- struct{}{}:
-		defer func() { <-i.slots }()
-	case <-time.After(time.Second):
+	if !i.begin() {
 		return "none", later(unable)
 	}
+	defer func() { <-i.slots }()
 	doors := i.admitting(r, source)
 	body, err := readBody(w, r, i.MaxBody, len(doors) > 0)
 	var large *http.MaxBytesError
@@ -131,6 +129,23 @@ func (i *Intake) take(w http.ResponseWriter, r *http.Request, began time.Time) (
 	ctx, cancel := context.WithTimeout(r.Context(), callTime)
 	defer cancel()
 	return i.enter(ctx, &request{r.Header, body, r.URL.Path, source, began}, doors)
+}
+
+// begin waits for a slot, though not for long.
+func (i *Intake) begin() bool {
+	select {
+	case i.slots <- struct{}{}:
+		return true
+	default:
+	}
+	late := time.NewTimer(time.Second)
+	defer late.Stop()
+	select {
+	case i.slots <- struct{}{}:
+		return true
+	case <-late.C:
+		return false
+	}
 }
 
 // request is a call whose body is there.
@@ -296,11 +311,12 @@ func (i *Intake) store(ctx context.Context, log *slog.Logger, ids []id, hint *hi
 // caller who repeats what he overheard may write another delivery beside it.
 func idsOf(d *door.Door, r *request, event *payload.Event) []id {
 	var ids []id
+	identity, kind := []byte(d.Identity), []byte(d.Type)
 	if event.Delivery != "" {
-		ids = append(ids, newID(d.Identity, d.Type, "delivery", event.Delivery))
+		ids = append(ids, newID(identity, kind, []byte("delivery"), []byte(event.Delivery)))
 	}
 	if event.Timed {
-		ids = append(ids, newID(d.Identity, d.Type, "body", string(r.body)))
+		ids = append(ids, newID(identity, kind, []byte("body"), r.body))
 	}
 	return ids
 }

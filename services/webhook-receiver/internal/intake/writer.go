@@ -28,7 +28,7 @@ type Writer struct {
 	// healthy says at once that nobody can write now; nil for a bus that is always there.
 	healthy func() error
 	queue   chan *ticket
-	sizes   func(int)
+	wrote   func(hints int, took time.Duration)
 }
 
 // ticket is one hint that waits, and where its writer says how it went.
@@ -38,9 +38,9 @@ type ticket struct {
 	done chan error
 }
 
-// NewWriter makes a Writer to a bus. sizes is told how many hints each write has.
-func NewWriter(b *bus.Conn, sizes func(int)) *Writer {
-	return &Writer{publish: b.PublishHints, healthy: b.Healthy, queue: make(chan *ticket, maxQueue), sizes: sizes}
+// NewWriter makes a Writer to a bus. wrote is told of each write how many hints it had, and how long it took.
+func NewWriter(b *bus.Conn, wrote func(hints int, took time.Duration)) *Writer {
+	return &Writer{publish: b.PublishHints, healthy: b.Healthy, queue: make(chan *ticket, maxQueue), wrote: wrote}
 }
 
 // Write returns when a hint is durable, or why it is not known to be.
@@ -104,8 +104,9 @@ func (w *Writer) write(ctx context.Context, tickets []*ticket) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
 	defer cancel()
+	began := time.Now()
 	err := w.publish(ctx, batch)
-	w.sizes(len(tickets))
+	w.wrote(len(tickets), time.Since(began))
 	for _, t := range tickets {
 		t.done <- err
 	}
