@@ -10,11 +10,13 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/time/rate"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	hintsv1 "github.com/sluice-cd/sluice/proto/hints/v1"
@@ -30,7 +32,7 @@ type Options struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 	SourceRate     float64        // calls per second from one source; 0 for any number
 	SourceBurst    int
-	Concurrency    int // calls that are read and worked on at once
+	Concurrency    int // calls that are worked on at once, once their bodies are there
 }
 
 // Keeper keeps the keys of doors up to date.
@@ -53,16 +55,24 @@ type Intake struct {
 	Log     *slog.Logger
 
 	limiter *limiter
+	bodies  *bodies
 	slots   chan struct{}
+	refused rate.Sometimes // strangers do not fill the log
+	proxied sync.Once
 }
 
 // callTime bounds what is done for one call once its body is there.
 const callTime = 10 * time.Second
 
+// minBodies is how many bytes all bodies under way may take in sum, unless a single one may be large.
+const minBodies = 64 << 20
+
 // Prepare makes the Intake ready for calls.
 func (i *Intake) Prepare() *Intake {
 	i.limiter = newLimiter(i.SourceRate, i.SourceBurst)
+	i.bodies = newBodies(max(minBodies, 8*i.MaxBody))
 	i.slots = make(chan struct{}, i.Concurrency)
+	i.refused = rate.Sometimes{First: 10, Interval: time.Second}
 	return i
 }
 
@@ -108,27 +118,42 @@ func (i *Intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // take finds out whose call it is. Whatever is not for anybody looks the same from outside, and is read as far.
 func (i *Intake) take(w http.ResponseWriter, r *http.Request, began time.Time) (kind string, a answer) {
 	source := sourceOf(r, i.TrustedProxies)
+	i.warnOfProxy(r, source)
 	if !i.limiter.allow(source, began) {
 		return "none", answer{tooMany, http.StatusTooManyRequests, time.Second}
 	}
-	if !i.begin() {
-		return "none", later(unable)
-	}
-	defer func() { <-i.slots }()
 	doors := i.admitting(r, source)
-	body, err := readBody(w, r, i.MaxBody, len(doors) > 0)
+	read := &body{all: i.bodies, from: network(source)}
+	defer read.release()
+	err := read.read(w, r, i.MaxBody, len(doors) > 0)
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
 		return "none", answer{outcome: tooLarge, code: http.StatusRequestEntityTooLarge}
+	case errors.Is(err, errNoRoom):
+		return "none", later(unable)
 	case err != nil:
 		return "none", answer{outcome: malformed, code: http.StatusBadRequest}
 	case len(doors) == 0:
 		return "none", notFound
+	case !i.begin(): // after the body: who sends slowly holds up nobody
+		return "none", later(unable)
 	}
+	defer func() { <-i.slots }()
 	ctx, cancel := context.WithTimeout(r.Context(), callTime)
 	defer cancel()
-	return i.enter(ctx, &request{r.Header, body, r.URL.Path, source, began}, doors)
+	return i.enter(ctx, &request{r.Header, read.data, r.URL.Path, source, began}, doors)
+}
+
+// warnOfProxy says once that a proxy may stand between, whose budget and network count for all who call.
+func (i *Intake) warnOfProxy(r *http.Request, source netip.Addr) {
+	if r.Header.Get("X-Forwarded-For") == "" || len(i.TrustedProxies) > 0 && door.In(i.TrustedProxies, source) {
+		return
+	}
+	i.proxied.Do(func() {
+		i.Log.Warn("a call came with X-Forwarded-For from a source that is no trusted proxy: if it is a proxy of yours, name its network with --webhook-trusted-proxies, or all who call by it count as one source",
+			"source", source.String())
+	})
 }
 
 // begin waits for a slot, though not for long.
@@ -182,7 +207,9 @@ func (i *Intake) enter(ctx context.Context, r *request, doors []*door.Door) (kin
 			return d.Type, later(unable)
 		}
 		if err != nil {
-			i.Log.Info("call refused", "receiver", d.Receiver.String(), "type", d.Type, "source", r.source.String(), "err", err)
+			i.refused.Do(func() {
+				i.Log.Info("call refused", "receiver", d.Receiver.String(), "type", d.Type, "source", r.source.String(), "err", err)
+			})
 			kind = d.Type
 			continue
 		}
