@@ -109,6 +109,17 @@ func TestOIDC(t *testing.T) {
 	if got := w.send("POST", path, i.token(t, i.key, good), []byte(`{`)); got != http.StatusBadRequest {
 		t.Errorf("malformed: %d", got)
 	}
+	if got := w.send("POST", path, i.token(t, i.key, good), make([]byte, 5<<20)); got != http.StatusRequestEntityTooLarge {
+		t.Errorf("oversized: %d", got)
+	}
+	for range 2 {
+		header := i.token(t, i.key, good)
+		header["Idempotency-Key"] = "1"
+		if got := w.send("POST", path, header, []byte(`{}`)); got != http.StatusOK {
+			t.Errorf("with a key: %d", got)
+		}
+	}
+	w.wantHints(2, "GitRepository app")
 }
 
 // Who cannot be asked about a token makes nobody good or bad: the host is told to come again.
@@ -172,6 +183,9 @@ func TestGCR(t *testing.T) {
 		if got := w.send("POST", path, google.token(t, google.key, good), []byte(bad)); got != http.StatusBadRequest {
 			t.Errorf("%s: %d", what, got)
 		}
+	}
+	if got := w.send("POST", path, google.token(t, google.key, good), make([]byte, 5<<20)); got != http.StatusRequestEntityTooLarge {
+		t.Errorf("oversized: %d", got)
 	}
 	w.wantHints(1, "GitRepository app")
 }

@@ -37,7 +37,9 @@ var samples = map[string]sample{
 		Repositories: []string{"server.bitbucket.local/~gopher/webhook-test", "server.bitbucket.local/scm/~gopher/webhook-test"}}},
 	"bitbucket-cloud.json": {"bitbucket", map[string]string{"X-Event-Key": "repo:push", "X-Request-UUID": "r"}, Event{
 		Name: "repo:push", Delivery: "r", Moves: true, Repositories: []string{"bitbucket.org/team_name/repo_name"}}},
-	"harbor.json":    {"harbor", nil, Event{Timed: true, Moves: true, Images: []string{"hub.harbor.com/test-webhook/debian"}}},
+	"harbor.json": {"harbor", nil, Event{Timed: true, Moves: true, Images: []string{"hub.harbor.com/test-webhook/debian"}}},
+	"harbor-cloud.json": {"harbor", nil, Event{
+		Delivery: "66e18103-09c1-41f6-982f-37df223f3eeb", Moves: true, Images: []string{"localhost/harbor/alpine"}}},
 	"dockerhub.json": {"dockerhub", nil, Event{Timed: true, Moves: true, Images: []string{"index.docker.io/svendowideit/testhook"}}},
 	"quay.json":      {"quay", nil, Event{Moves: true, Images: []string{"quay.io/hiddeco/foo"}}},
 	"gcr.json":       {"gcr", nil, Event{Delivery: "981636256311680", Moves: true, Images: []string{"us.gcr.io/am/am.kebab.api"}}},
