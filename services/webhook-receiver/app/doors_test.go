@@ -381,10 +381,10 @@ func TestOwnAddresses(t *testing.T) {
 	}
 	w := newWorld(t, func(c *Config, _ *serviceDeps) { c.EndpointKeysDir = dir })
 	names := map[string]string{
-		"github": "github.com/Codertocat/Hello-World", "gitea": "localhost/example/example", "gitlab": "example.com/mike/diaspora",
+		"github": "github.com/codertocat/hello-world", "gitea": "localhost/example/example", "gitlab": "example.com/mike/diaspora",
 		"bitbucket": "bitbucket.redacted.com/scm/~abursavich/hook-test", "harbor": "hub.harbor.com/test-webhook/debian",
 		"dockerhub": "index.docker.io/svendowideit/testhook", "quay": "quay.io/hiddeco/foo", "acr": "myregistry.azurecr.io/hello-world",
-		"cdevents": "example.org/TestRepo/TestOrg",
+		"cdevents": "example.org/testrepo/testorg",
 	}
 	count := 0
 	for kind, want := range names {
