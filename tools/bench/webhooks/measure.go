@@ -222,7 +222,7 @@ func (b *bench) writes() (string, error) {
 		return "", fmt.Errorf("read metrics: %w", err)
 	}
 	var sum, count, took float64
-	var upTo []string
+	var upTo, answered []string
 	for line := range strings.Lines(string(text)) {
 		_, _ = fmt.Sscanf(line, "sluice_webhook_hints_per_write_sum %g", &sum)
 		_, _ = fmt.Sscanf(line, "sluice_webhook_hints_per_write_count %g", &count)
@@ -230,9 +230,12 @@ func (b *bench) writes() (string, error) {
 		if rest, found := strings.CutPrefix(line, "sluice_webhook_write_seconds_bucket{le="); found {
 			upTo = append(upTo, strings.Replace(strings.TrimSpace(rest), "}", "", 1))
 		}
+		if rest, found := strings.CutPrefix(line, "sluice_webhook_answer_seconds_bucket{le="); found {
+			answered = append(answered, strings.Replace(strings.TrimSpace(rest), "}", "", 1))
+		}
 	}
-	return fmt.Sprintf("%.0f hints in %.0f synced writes, %.1f in each; a write took %.2f ms; up to a time in seconds there were %s",
-		sum, count, sum/max(count, 1), 1000*took/max(count, 1), strings.Join(upTo, ", ")), nil
+	return fmt.Sprintf("%.0f hints in %.0f synced writes, %.1f in each; a write took %.2f ms; up to a time in seconds there were %s\nanswers, by webhook-receiver's own clock: %s",
+		sum, count, sum/max(count, 1), 1000*took/max(count, 1), strings.Join(upTo, ", "), strings.Join(answered, ", ")), nil
 }
 
 // cpu is how many seconds of a processor each process has used.
