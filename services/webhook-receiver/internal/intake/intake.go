@@ -200,7 +200,6 @@ func (i *Intake) admitting(r *http.Request, source netip.Addr) []*door.Door {
 func (i *Intake) enter(ctx context.Context, r *request, doors []*door.Door) (kind string, a answer) {
 	kind = "none"
 	for _, d := range doors {
-		i.Keeper.Used(d)
 		d, claims, err := i.verify(ctx, d, r)
 		if errors.Is(err, verify.ErrUnknown) {
 			i.Log.Warn("call cannot be verified now", "receiver", d.Receiver.String(), "type", d.Type, "err", err)
@@ -213,6 +212,7 @@ func (i *Intake) enter(ctx context.Context, r *request, doors []*door.Door) (kin
 			kind = d.Type
 			continue
 		}
+		i.Keeper.Used(d) // not before: who comes with a new key has the keys read anew at once
 		return d.Type, i.pass(ctx, d, r, claims)
 	}
 	return kind, answer{outcome: forged, code: http.StatusNotFound}
