@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -29,6 +30,9 @@ type Writer struct {
 	healthy func() error
 	queue   chan *ticket
 	wrote   func(hints int, took time.Duration)
+
+	mu  sync.Mutex
+	end context.CancelFunc // ends the write under way; nil for none
 }
 
 // ticket is one hint that waits, and where its writer says how it went.
@@ -40,7 +44,26 @@ type ticket struct {
 
 // NewWriter makes a Writer to a bus. wrote is told of each write how many hints it had, and how long it took.
 func NewWriter(b *bus.Conn, wrote func(hints int, took time.Duration)) *Writer {
-	return &Writer{publish: b.PublishHints, healthy: b.Healthy, queue: make(chan *ticket, maxQueue), wrote: wrote}
+	w := &Writer{publish: b.PublishHints, healthy: b.Healthy, queue: make(chan *ticket, maxQueue), wrote: wrote}
+	b.Subscribe(func(bool) { w.endWrite() }) // the bus is back, and has forgotten whom it owes an answer
+	return w
+}
+
+func (w *Writer) endWrite() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.end != nil {
+		w.end()
+	}
+}
+
+// beginWrite bounds one write by time, and by the life of the connection.
+func (w *Writer) beginWrite(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.end = cancel
+	return ctx, cancel
 }
 
 // Write returns when a hint is durable, or why it is not known to be.
@@ -102,7 +125,7 @@ func (w *Writer) write(ctx context.Context, tickets []*ticket) {
 	for i, t := range tickets {
 		batch.Hints[i] = t.hint
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
+	ctx, cancel := w.beginWrite(ctx)
 	defer cancel()
 	began := time.Now()
 	err := w.publish(ctx, batch)
