@@ -11,8 +11,8 @@ import (
 // maxLength bounds what is read of an address from outside.
 const maxLength = 2048
 
-// Normal returns the form of an address: host in lower case, a slash, and the path without ".git". It takes URLs and the short form of SSH,
-// git@host:path.
+// Normal returns the form of an address: host, a slash, and the path without ".git", all in lower case, as most hosts take paths in any case.
+// Where one tells them apart, two repositories have one form. It takes URLs and the short form of SSH, git@host:path.
 func Normal(address string) (string, error) {
 	if len(address) > maxLength {
 		return "", fmt.Errorf("address of a repository: longer than %d bytes", maxLength)
@@ -24,7 +24,7 @@ func Normal(address string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	host, path = strings.ToLower(strings.TrimSuffix(host, ".")), strings.Trim(path, "/")
+	host, path = strings.ToLower(strings.TrimSuffix(host, ".")), strings.ToLower(strings.Trim(path, "/"))
 	path = strings.TrimRight(strings.TrimSuffix(path, ".git"), "/")
 	if host == "" || path == "" {
 		return "", fmt.Errorf("address of a repository: no host or no path")

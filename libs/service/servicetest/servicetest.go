@@ -32,14 +32,15 @@ const startTime = 30 * time.Second
 // control plane to use, runs the tests and returns the exit code.
 func Main(m *testing.M, definitions string, use func(*controlplane.ControlPlane)) int {
 	return controlplanetest.Run(m, controlplane.Options{}, func(c *controlplane.ControlPlane) {
-		if err := install(context.Background(), c, definitions); err != nil {
+		if err := Install(context.Background(), c, definitions); err != nil {
 			panic(err)
 		}
 		use(c)
 	})
 }
 
-func install(ctx context.Context, cp *controlplane.ControlPlane, definitions string) error {
+// Install installs the custom resource definitions that match a pattern of files.
+func Install(ctx context.Context, cp *controlplane.ControlPlane, definitions string) error {
 	c, err := client.New(cp.RESTConfig(), client.Options{})
 	if err != nil {
 		return err
@@ -67,7 +68,7 @@ func install(ctx context.Context, cp *controlplane.ControlPlane, definitions str
 // Label marks the objects that one test's services see, with the name of its namespace.
 const Label = "test"
 
-// Connect makes a namespace and connects to the control plane with eyes for the objects that have Label alone.
+// Connect makes a namespace, unless it is there, and connects to the control plane with eyes for the objects that have Label alone.
 func Connect(t testing.TB, cp *controlplane.ControlPlane, namespace string) *kube.Cluster {
 	t.Helper()
 	c, err := kube.Connect(kube.Options{Kubeconfig: cp.Kubeconfig(), UserAgent: "test", WatchLabelSelector: Label + "=" + namespace, Log: bustest.Logger(t)})
@@ -75,7 +76,7 @@ func Connect(t testing.TB, cp *controlplane.ControlPlane, namespace string) *kub
 		t.Fatal(err)
 	}
 	made := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{Label: namespace}}}
-	if err := c.Client.Create(t.Context(), made); err != nil {
+	if err := client.IgnoreAlreadyExists(c.Client.Create(t.Context(), made)); err != nil {
 		t.Fatal(err)
 	}
 	return c

@@ -37,7 +37,7 @@ func TestHints(t *testing.T) {
 	hint(&hintsv1.Hint{Repositories: []string{normal}})
 	w.ready("two", hash)
 	// What would match as an expression, or in part, does not.
-	for _, wrong := range []string{strings.Replace(normal, "two", ".*", 1), normal + "-", strings.ToUpper(normal), "", "/"} {
+	for _, wrong := range []string{strings.Replace(normal, "two", ".*", 1), normal + "-", "", "/"} {
 		hint(&hintsv1.Hint{Repositories: []string{wrong}})
 	}
 	// An object that is not served here is not looked at, and does no harm.

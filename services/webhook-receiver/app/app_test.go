@@ -9,6 +9,7 @@ import (
 	receiverv1 "github.com/fluxcd/notification-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
 	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -30,6 +31,9 @@ func TestStatus(t *testing.T) {
 	sum := sha256.Sum256([]byte("s3cret" + "app" + w.ns))
 	if want := "/hook/" + hex.EncodeToString(sum[:]); path != want {
 		t.Errorf("path %s, want %s", path, want)
+	}
+	if got := apimeta.FindStatusCondition(w.get("app").Status.Conditions, meta.ReadyCondition).Message; got != "Receiver initialized for path: "+path {
+		t.Errorf("message %q", got)
 	}
 	w.secret("empty", map[string]string{"token": ""})
 	w.receiver("empty", "github", func(r *receiverv1.Receiver) { r.Spec.SecretRef.Name = "empty" })

@@ -21,12 +21,15 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluice-cd/sluice/libs/bus"
 )
 
 // Who proves nothing learns nothing: not whether there is somebody at an address, nor what they would take.
@@ -378,10 +381,10 @@ func TestOwnAddresses(t *testing.T) {
 	}
 	w := newWorld(t, func(c *Config, _ *serviceDeps) { c.EndpointKeysDir = dir })
 	names := map[string]string{
-		"github": "github.com/Codertocat/Hello-World", "gitea": "localhost/example/example", "gitlab": "example.com/mike/diaspora",
+		"github": "github.com/codertocat/hello-world", "gitea": "localhost/example/example", "gitlab": "example.com/mike/diaspora",
 		"bitbucket": "bitbucket.redacted.com/scm/~abursavich/hook-test", "harbor": "hub.harbor.com/test-webhook/debian",
 		"dockerhub": "index.docker.io/svendowideit/testhook", "quay": "quay.io/hiddeco/foo", "acr": "myregistry.azurecr.io/hello-world",
-		"cdevents": "example.org/TestRepo/TestOrg",
+		"cdevents": "example.org/testrepo/testorg",
 	}
 	count := 0
 	for kind, want := range names {
@@ -447,10 +450,14 @@ func TestForeignObjects(t *testing.T) {
 	w.do(w.cluster.Client.Create(t.Context(), repo))
 	ours := &sourcev1.GitRepository{ObjectMeta: w.meta("ours"), Spec: repo.Spec}
 	w.do(w.cluster.Client.Create(t.Context(), ours))
+	make("refused")
+	w.refuse("refused")
 	w.receiver("app", "generic", func(r *receiverv1.Receiver) {
 		all := kind("HelmRepository", "*")
 		all.MatchLabels, all.Filter = map[string]string{"charts": "yes"}, "res.metadata.name != 'two'"
-		r.Spec.Resources = []receiverv1.ReceiverResource{all, git("theirs"), git("ours"), git("none"), kind("Bucket", "none")}
+		old := git("ours")
+		old.APIVersion, old.Filter = "source.toolkit.fluxcd.io/v1beta2", "res.metadata.labels.test == '"+w.ns+"'"
+		r.Spec.Resources = []receiverv1.ReceiverResource{kind("HelmRepository", "refused"), all, git("theirs"), old, git("none"), kind("Bucket", "none")}
 	})
 	w.sendUntil(http.StatusOK, "POST", w.ready("app"), nil, nil)
 	asked := func(gvk schema.GroupVersionKind, name string) string {
@@ -467,6 +474,43 @@ func TestForeignObjects(t *testing.T) {
 	}
 	if asked(helm, "two") != "" || asked(gitKind, "ours") != "" {
 		t.Error("woken by annotation: what a filter leaves out, or what a stage wakes")
+	}
+	if hints := w.taken(); !strings.Contains(objects(hints[0]), "GitRepository ours") {
+		t.Errorf("an object named by an older version is not woken: %s", objects(hints[0]))
+	}
+	w.allUsed("annotate") // not again and again because of one that is refused
+}
+
+// refuse has the API server fail at each change of a HelmRepository.
+func (w *world) refuse(name string) {
+	w.Helper()
+	away, fail, none := "https://127.0.0.1:1/", admissionv1.Fail, admissionv1.SideEffectClassNone
+	w.do(w.cluster.Client.Create(w.Context(), &admissionv1.ValidatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: w.ns}, Webhooks: []admissionv1.ValidatingWebhook{{
+			Name: "refuse.example.org", ClientConfig: admissionv1.WebhookClientConfig{URL: &away}, FailurePolicy: &fail, SideEffects: &none,
+			AdmissionReviewVersions: []string{"v1"}, NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"test": w.ns}},
+			MatchConditions: []admissionv1.MatchCondition{{Name: "name", Expression: "object.metadata.name == '" + name + "'"}},
+			Rules: []admissionv1.RuleWithOperations{{Operations: []admissionv1.OperationType{admissionv1.Update}, Rule: admissionv1.Rule{
+				APIGroups: []string{"source.toolkit.fluxcd.io"}, APIVersions: []string{"*"}, Resources: []string{"helmrepositories"},
+			}}},
+		}},
+	}))
+}
+
+// allUsed waits until those who follow hints under a name are done with all.
+func (w *world) allUsed(name string) {
+	w.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		consumer, err := w.bus.JS.Consumer(w.Context(), bus.StreamHints, name)
+		w.do(err)
+		info, err := consumer.Info(w.Context())
+		w.do(err)
+		if info.NumPending == 0 && info.NumAckPending == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			w.Fatalf("%d hints wait, %d were taken and are not done", info.NumPending, info.NumAckPending)
+		}
 	}
 }
 
@@ -514,7 +558,7 @@ func (b *syncBuffer) String() string {
 
 // Who sends slowly is not waited for, and holds up nobody.
 func TestSlowCaller(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, func(c *Config, _ *serviceDeps) { c.Concurrency = 2 })
 	w.secret("key", map[string]string{"token": token})
 	w.receiver("app", "generic", nil)
 	path := w.ready("app")
@@ -530,6 +574,16 @@ func TestSlowCaller(t *testing.T) {
 	if got := w.send("POST", path, nil, nil); got != http.StatusOK || time.Since(began) > 2*time.Second {
 		t.Errorf("%d after %s", got, time.Since(began))
 	}
+	before := len(w.taken())
+	cut, err := net.Dial("tcp", w.addr)
+	w.do(err)
+	_, err = fmt.Fprintf(cut, "POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", path)
+	w.do(err)
+	w.do(cut.(*net.TCPConn).CloseWrite())
+	if answer, err := io.ReadAll(cut); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400") || len(w.taken()) != before {
+		t.Errorf("a body that is cut off: %q, %v", answer, err)
+	}
+	w.do(cut.Close())
 	c, err := net.Dial("tcp", w.addr)
 	w.do(err)
 	defer c.Close()

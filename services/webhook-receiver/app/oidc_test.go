@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ type issuer struct {
 	*httptest.Server
 	key  *rsa.PrivateKey
 	away bool
+	told atomic.Int64 // how often it told its keys
 }
 
 func startIssuer(t *testing.T) *issuer {
@@ -33,6 +35,7 @@ func startIssuer(t *testing.T) *issuer {
 		_ = json.NewEncoder(w).Encode(map[string]any{"issuer": i.URL, "jwks_uri": i.URL + "/keys", "id_token_signing_alg_values_supported": []string{"RS256"}})
 	})
 	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) {
+		i.told.Add(1)
 		if i.away {
 			w.WriteHeader(http.StatusBadGateway)
 			return
@@ -109,6 +112,17 @@ func TestOIDC(t *testing.T) {
 	if got := w.send("POST", path, i.token(t, i.key, good), []byte(`{`)); got != http.StatusBadRequest {
 		t.Errorf("malformed: %d", got)
 	}
+	if got := w.send("POST", path, i.token(t, i.key, good), make([]byte, 5<<20)); got != http.StatusRequestEntityTooLarge {
+		t.Errorf("oversized: %d", got)
+	}
+	for range 2 {
+		header := i.token(t, i.key, good)
+		header["Idempotency-Key"] = "1"
+		if got := w.send("POST", path, header, []byte(`{}`)); got != http.StatusOK {
+			t.Errorf("with a key: %d", got)
+		}
+	}
+	w.wantHints(2, "GitRepository app")
 }
 
 // Who cannot be asked about a token makes nobody good or bad: the host is told to come again.
@@ -164,14 +178,22 @@ func TestGCR(t *testing.T) {
 			t.Errorf("%s: %d", name, got)
 		}
 	}
-	stranger := startIssuer(t)
-	if got := w.send("POST", path, stranger.token(t, stranger.key, good), body); got != http.StatusNotFound {
-		t.Errorf("signed by a stranger: %d", got)
+	stranger, before := startIssuer(t), google.told.Load()
+	for range 20 {
+		if got := w.send("POST", path, stranger.token(t, stranger.key, good), body); got != http.StatusNotFound {
+			t.Errorf("signed by a stranger: %d", got)
+		}
+	}
+	if asked := google.told.Load() - before; asked > 3 {
+		t.Errorf("20 tokens of a stranger made us ask for Google's keys %d times", asked)
 	}
 	for what, bad := range map[string]string{"no JSON": `{`, "no base64": `{"message": {"data": "%"}}`, "no news": `{"message": {"data": "e30x"}}`} {
 		if got := w.send("POST", path, google.token(t, google.key, good), []byte(bad)); got != http.StatusBadRequest {
 			t.Errorf("%s: %d", what, got)
 		}
+	}
+	if got := w.send("POST", path, google.token(t, google.key, good), make([]byte, 5<<20)); got != http.StatusRequestEntityTooLarge {
+		t.Errorf("oversized: %d", got)
 	}
 	w.wantHints(1, "GitRepository app")
 }

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -19,61 +18,29 @@ import (
 	receiverv1 "github.com/fluxcd/notification-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
-	"github.com/prometheus/client_golang/prometheus"
-	"go.opentelemetry.io/otel/trace/noop"
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"github.com/sluice-cd/sluice/libs/bus"
 	"github.com/sluice-cd/sluice/libs/bus/bustest"
 	"github.com/sluice-cd/sluice/libs/controlplane"
-	"github.com/sluice-cd/sluice/libs/controlplane/controlplanetest"
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/service"
+	"github.com/sluice-cd/sluice/libs/service/servicetest"
 	hintsv1 "github.com/sluice-cd/sluice/proto/hints/v1"
 )
 
 var plane *controlplane.ControlPlane
 
 func TestMain(m *testing.M) {
-	os.Exit(controlplanetest.Run(m, controlplane.Options{}, func(c *controlplane.ControlPlane) {
-		if plane = c; c != nil {
-			if err := installCRDs(context.Background()); err != nil {
-				panic(err)
-			}
+	os.Exit(servicetest.Main(m, "../../../deploy/crds/*.yaml", func(c *controlplane.ControlPlane) {
+		plane = c
+		if err := servicetest.Install(context.Background(), c, "testdata/*.yaml"); err != nil { // of what Flux alone serves
+			panic(err)
 		}
 	}))
-}
-
-// installCRDs installs our own definitions, and one that only Flux serves.
-func installCRDs(ctx context.Context) error {
-	files, err := filepath.Glob("../../../deploy/crds/*.yaml")
-	if err != nil {
-		return err
-	}
-	c, err := client.New(plane.RESTConfig(), client.Options{})
-	if err != nil {
-		return err
-	}
-	for _, file := range append(files, "testdata/helmrepositories.yaml") {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		crd := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal(text, &crd.Object); err != nil {
-			return err
-		}
-		if err := client.IgnoreAlreadyExists(c.Create(ctx, crd)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // world is one or more replicas of webhook-receiver with all that they talk to, in a namespace of their own.
@@ -111,27 +78,16 @@ func newWorld(t *testing.T, options ...option) *world {
 	w := &world{T: t, ns: "test-" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")), config: DefaultConfig(), heard: &heard{}}
 	w.server = bustest.Start(t)
 	w.bus = w.server.Connect()
-	w.cluster = w.connect()
-	w.do(w.cluster.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.ns}}))
+	w.cluster = servicetest.Connect(t, plane, w.ns)
 	w.followHints()
 	w.addr = w.run(options...)
 	return w
 }
 
-// connect has a cache of its own, which holds nothing but the objects of the test.
-func (w *world) connect() *kube.Cluster {
-	cluster, err := kube.Connect(kube.Options{Kubeconfig: plane.Kubeconfig(), UserAgent: "test", WatchLabelSelector: "test=" + w.ns, Log: bustest.Logger(w)})
-	w.do(err)
-	return cluster
-}
-
 // followHints collects all hints.
 func (w *world) followHints() {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
 	conn, since := w.server.Connect(), time.Now()
-	go func() {
-		defer close(done)
+	servicetest.Background(w, func(ctx context.Context) {
 		for ctx.Err() == nil {
 			_ = conn.FollowHints(ctx, since, func() {}, func(at time.Time, batch *hintsv1.Batch) {
 				since = at.Add(time.Nanosecond)
@@ -140,33 +96,20 @@ func (w *world) followHints() {
 				w.heard.hints = append(w.heard.hints, batch.GetHints()...)
 			})
 		}
-	}()
-	w.Cleanup(func() { cancel(); <-done })
+	})
 }
 
-// run starts a replica and returns where it takes calls; it ends with the test.
+// run starts a replica, which has a cache of its own, and returns where it takes calls; it ends with the test.
 func (w *world) run(options ...option) string {
-	deps := service.Deps{
-		Log: bustest.Logger(w), Registry: prometheus.NewRegistry(), Tracer: noop.NewTracerProvider().Tracer(""), Bus: w.server.Connect(), Cluster: w.connect(),
-	}
+	w.Helper()
 	config := w.config
 	config.Addr = freeAddr(w)
-	for _, o := range options {
-		o(&config, &deps)
-	}
-	env := service.NewEnv(deps, service.Holder("webhook-receiver"))
-	ready, done := make(chan struct{}), make(chan error, 1)
-	env.Ready = func() { close(ready) }
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() { done <- Run(ctx, env, config) }()
-	w.Cleanup(func() { cancel(); <-done })
-	select {
-	case <-ready:
-	case err := <-done:
-		w.Fatal("webhook-receiver ended:", err)
-	case <-time.After(30 * time.Second):
-		w.Fatal("webhook-receiver is not ready")
-	}
+	env := servicetest.Env(w, w.server.Connect(), servicetest.Connect(w, plane, w.ns), func(d *service.Deps) {
+		for _, o := range options {
+			o(&config, d)
+		}
+	})
+	servicetest.Start(w, env, func(ctx context.Context, env *service.Env) error { return Run(ctx, env, config) })
 	return config.Addr
 }
 
@@ -187,7 +130,7 @@ func (w *world) do(err error) {
 }
 
 func (w *world) meta(name string) metav1.ObjectMeta {
-	return metav1.ObjectMeta{Namespace: w.ns, Name: name, Labels: map[string]string{"test": w.ns}}
+	return metav1.ObjectMeta{Namespace: w.ns, Name: name, Labels: map[string]string{servicetest.Label: w.ns}}
 }
 
 func (w *world) secret(name string, data map[string]string) {

@@ -23,6 +23,7 @@ type options struct {
 	receivers int           // that the calls are for
 	callers   int           // connections
 	bin       string
+	profile   string
 	keep      bool
 	progress  io.Writer
 }
@@ -37,6 +38,7 @@ func parse(args []string) (*options, error) {
 	f.IntVar(&o.receivers, "receivers", 100, "`number` of Receivers that the calls are for")
 	f.IntVar(&o.callers, "callers", 128, "`number` of connections")
 	f.StringVar(&o.bin, "bin", "", "`folder` with the programs, used as they are; empty builds them")
+	f.StringVar(&o.profile, "profile", "", "`file` for a profile of webhook-receiver's processor time in the first part")
 	f.BoolVar(&o.keep, "keep", false, "leave the folder with data and logs, and say where it is")
 	if err := f.Parse(args); err != nil {
 		return nil, err

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -18,16 +20,25 @@ import (
 
 // outcome is what became of the calls of one part.
 type outcome struct {
+	began    time.Time
 	mu       sync.Mutex
 	took     []time.Duration // from when a call was due to its good answer
+	slow     map[int]int     // calls slower than the target, by the second in which they were due
 	taken    []delivery
 	repeated int // calls that had to be made more than once
 	errs     []error
 }
 
-func (o *outcome) add(d delivery, took time.Duration, attempts int, err error) {
+// longest is how long a call may wait for its answer, but for one in a hundred.
+const longest = 50 * time.Millisecond
+
+func (o *outcome) add(d delivery, due time.Time, attempts int, err error) {
+	took := time.Since(due)
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if took > longest {
+		o.slow[int(due.Sub(o.began).Seconds())]++
+	}
 	if attempts > 1 {
 		o.repeated++
 	}
@@ -40,7 +51,7 @@ func (o *outcome) add(d delivery, took time.Duration, attempts int, err error) {
 
 // load makes calls at a steady rate, whatever becomes of those before. A call that has to wait for a connection is late from when it was due.
 func (b *bench) load(ctx context.Context, rate int, duration time.Duration) *outcome {
-	o, c := &outcome{}, newCaller(b.options.callers)
+	o, c := &outcome{began: time.Now(), slow: map[int]int{}}, newCaller(b.options.callers)
 	due := make(chan time.Time, rate*int(duration.Seconds()+1))
 	var all sync.WaitGroup
 	for range b.options.callers {
@@ -49,12 +60,12 @@ func (b *bench) load(ctx context.Context, rate int, duration time.Duration) *out
 				t := b.targets[int(at.UnixNano()/1000)%len(b.targets)]
 				d := newDelivery(t.uid)
 				attempts, err := c.insist(ctx, t, d)
-				o.add(d, time.Since(at), attempts, err)
+				o.add(d, at, attempts, err)
 			}
 		})
 	}
-	every, began := time.Second/time.Duration(rate), time.Now()
-	for next := began; next.Sub(began) < duration && ctx.Err() == nil; next = next.Add(every) {
+	every := time.Second / time.Duration(rate)
+	for next := o.began; next.Sub(o.began) < duration && ctx.Err() == nil; next = next.Add(every) {
 		if wait := time.Until(next); wait > 0 {
 			time.Sleep(wait)
 		}
@@ -78,22 +89,65 @@ func (o *outcome) line(what string, took time.Duration) string {
 		float64(len(o.taken))/took.Seconds(), ms(o.quantile(.5)), ms(o.quantile(.9)), ms(o.quantile(.99)), ms(o.quantile(1)), o.repeated, len(o.errs))
 }
 
+// slowLine says in which seconds the slow calls were: a few bad moments, or all the time.
+func (o *outcome) slowLine() string {
+	var parts []string
+	for _, second := range slices.Sorted(maps.Keys(o.slow)) {
+		parts = append(parts, fmt.Sprintf("%d in second %d", o.slow[second], second))
+	}
+	return fmt.Sprintf("calls slower than %s: %s", ms(longest), cmp.Or(strings.Join(parts, ", "), "none"))
+}
+
 func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond)) }
 
 // steady measures how long calls wait for their answer at a steady rate.
 func (b *bench) steady(ctx context.Context) ([]string, error) {
 	b.Say("%d calls per second for %s", b.options.rate, b.options.duration)
 	cpu := b.cpu()
+	profiled := b.profile(ctx)
 	began := time.Now()
 	o := b.load(ctx, b.options.rate, b.options.duration)
 	took := time.Since(began)
-	lines := []string{o.line("steady", took), fmt.Sprintf("CPU seconds: %s", b.cpuSince(cpu)), fmt.Sprintf("memory at most: webhook-receiver %s MiB, bus %s MiB", resident(b.receiver.PID()), resident(b.Sluice.Bus().PID()))}
+	if err := <-profiled; err != nil {
+		return nil, err
+	}
+	lines := []string{o.line("steady", took), o.slowLine(), fmt.Sprintf("CPU seconds: %s", b.cpuSince(cpu)), fmt.Sprintf("memory at most: webhook-receiver %s MiB, bus %s MiB", resident(b.receiver.PID()), resident(b.Sluice.Bus().PID()))}
 	writes, err := b.writes()
 	if err != nil {
 		return lines, err
 	}
 	found, err := b.look(ctx, o)
 	return append(lines, writes, found), errors.Join(err, errors.Join(o.errs...))
+}
+
+// profile keeps a profile of webhook-receiver's processor time, if it is wanted.
+func (b *bench) profile(ctx context.Context) <-chan error {
+	done := make(chan error, 1)
+	if b.options.profile == "" {
+		close(done)
+		return done
+	}
+	go func() { done <- b.saveProfile(ctx) }()
+	return done
+}
+
+func (b *bench) saveProfile(ctx context.Context) error {
+	address := strings.TrimSuffix(b.receiver.MetricsURL(), "/metrics") + fmt.Sprintf("/debug/pprof/profile?seconds=%d", max(1, int(b.options.duration.Seconds())-1))
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return fmt.Errorf("take a profile: %w", err)
+	}
+	defer answer.Body.Close()
+	file, err := os.Create(b.options.profile)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(file, answer.Body)
+	return errors.Join(err, file.Close())
 }
 
 // killed measures what is lost when the bus is killed in the middle and comes again a second later.
@@ -167,12 +221,21 @@ func (b *bench) writes() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read metrics: %w", err)
 	}
-	var sum, count float64
+	var sum, count, took float64
+	var upTo, answered []string
 	for line := range strings.Lines(string(text)) {
 		_, _ = fmt.Sscanf(line, "sluice_webhook_hints_per_write_sum %g", &sum)
 		_, _ = fmt.Sscanf(line, "sluice_webhook_hints_per_write_count %g", &count)
+		_, _ = fmt.Sscanf(line, "sluice_webhook_write_seconds_sum %g", &took)
+		if rest, found := strings.CutPrefix(line, "sluice_webhook_write_seconds_bucket{le="); found {
+			upTo = append(upTo, strings.Replace(strings.TrimSpace(rest), "}", "", 1))
+		}
+		if rest, found := strings.CutPrefix(line, "sluice_webhook_answer_seconds_bucket{le="); found {
+			answered = append(answered, strings.Replace(strings.TrimSpace(rest), "}", "", 1))
+		}
 	}
-	return fmt.Sprintf("%.0f hints in %.0f synced writes, %.1f in each", sum, count, sum/max(count, 1)), nil
+	return fmt.Sprintf("%.0f hints in %.0f synced writes, %.1f in each; a write took %.2f ms; up to a time in seconds there were %s\nanswers, by webhook-receiver's own clock: %s",
+		sum, count, sum/max(count, 1), 1000*took/max(count, 1), strings.Join(upTo, ", "), strings.Join(answered, ", ")), nil
 }
 
 // cpu is how many seconds of a processor each process has used.

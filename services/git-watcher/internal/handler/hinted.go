@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -40,7 +41,7 @@ func (w *Watcher) Hinted(ctx context.Context, h *hintsv1.Hint) ([]types.Namespac
 	}
 	for _, normal := range h.GetRepositories() {
 		var list sourcev1.GitRepositoryList
-		if err := w.Cluster.Cache.List(ctx, &list, client.MatchingFields{addressIndex: normal}); err != nil {
+		if err := w.Cluster.Cache.List(ctx, &list, client.MatchingFields{addressIndex: strings.ToLower(normal)}); err != nil {
 			return nil, fmt.Errorf("list git repositories by address: %w", err)
 		}
 		for i := range list.Items {

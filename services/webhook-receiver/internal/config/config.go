@@ -18,7 +18,7 @@ import (
 type Config struct {
 	// Addr is the listen address for calls; empty for none.
 	Addr string
-	// Concurrency is how many calls are read and worked on at once.
+	// Concurrency is how many calls are worked on at once, once their bodies are there.
 	Concurrency int
 	// MaxBody bounds the body of a call, in bytes.
 	MaxBody int64

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/sluice-cd/sluice/libs/kube"
 	hintsv1 "github.com/sluice-cd/sluice/proto/hints/v1"
+	"github.com/sluice-cd/sluice/services/webhook-receiver/internal/door"
 )
 
 // FollowerName is the name under which all replicas share the hints about objects that Sluice does not serve.
@@ -27,18 +29,55 @@ type Foreign struct {
 	Log     *slog.Logger
 }
 
-// ofOurs are the kinds whose objects stages wake, if they are served here.
-var ofOurs = map[string]bool{"GitRepository": true, "Kustomization": true, "ImageRepository": true, "ImagePolicy": true, "ImageUpdateAutomation": true}
-
 // object names an object beyond doubt.
 type object struct {
 	gvk schema.GroupVersionKind
 	key types.NamespacedName
 }
 
-// Use annotates the objects of hints that are not served here.
+const (
+	// tries is how often an object is tried that the API server does not take, while it takes others.
+	tries = 4
+	// tryEvery is how long to wait between them.
+	tryEvery = time.Second
+)
+
+// Use annotates the objects of hints that are not served here. It fails when the API server took nothing at all, so that all come again; a
+// single object that it does not take keeps nobody else from being woken.
 func (f *Foreign) Use(ctx context.Context, hints []*hintsv1.Hint) error {
-	done := map[object]bool{}
+	left, woken := objectsOf(hints), 0
+	for try := 1; ; try++ {
+		var failed []object
+		var last error
+		for _, o := range left {
+			if err := f.wake(ctx, o); err != nil {
+				failed, last = append(failed, o), err
+				continue
+			}
+			woken++
+		}
+		switch {
+		case len(failed) == 0:
+			return nil
+		case try == tries && woken == 0:
+			return last
+		case try == tries:
+			f.Log.Warn("objects that calls are about cannot be woken", "objects", len(failed), "err", last)
+			return nil
+		}
+		left = failed
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(tryEvery):
+		}
+	}
+}
+
+// objectsOf are the objects that hints name, each once.
+func objectsOf(hints []*hintsv1.Hint) []object {
+	var list []object
+	known := map[object]bool{}
 	for _, h := range hints {
 		for _, name := range h.GetObjects() {
 			gv, err := schema.ParseGroupVersion(name.GetApiVersion())
@@ -46,18 +85,16 @@ func (f *Foreign) Use(ctx context.Context, hints []*hintsv1.Hint) error {
 				continue
 			}
 			o := object{gv.WithKind(name.GetKind()), types.NamespacedName{Namespace: name.GetNamespace(), Name: name.GetName()}}
-			if done[o] {
-				continue
-			}
-			done[o] = true
-			if err := f.wake(ctx, o); err != nil {
-				return err
+			if !known[o] {
+				known[o] = true
+				list = append(list, o)
 			}
 		}
 	}
-	return nil
+	return list
 }
 
+// wake annotates an object. An error may pass by itself.
 func (f *Foreign) wake(ctx context.Context, o object) error {
 	here, err := f.isServedHere(ctx, o)
 	if err != nil || here {
@@ -69,23 +106,33 @@ func (f *Foreign) wake(ctx context.Context, o object) error {
 	obj.SetName(o.key.Name)
 	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, meta.ReconcileRequestAnnotation, time.Now().UTC().Format(time.RFC3339Nano))
 	err = f.Cluster.Client.Patch(ctx, obj, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(kube.FieldManager))
-	switch {
-	case apierrors.IsNotFound(err), apimeta.IsNoMatchError(err), apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
-		f.Log.Warn("an object that a call is about cannot be woken", "kind", o.gvk.Kind, "object", o.key.String(), "err", err)
+	if err == nil {
 		return nil
-	case err != nil:
+	}
+	if isAway(err) {
 		return fmt.Errorf("wake %s %s: %w", o.gvk.Kind, o.key, err)
 	}
+	f.Log.Warn("an object that a call is about cannot be woken", "kind", o.gvk.Kind, "object", o.key.String(), "err", err)
 	return nil
+}
+
+// isAway says whether an error may pass by itself: anything but an answer that concerns the object.
+func isAway(err error) bool {
+	var answer apierrors.APIStatus
+	if apimeta.IsNoMatchError(err) {
+		return false
+	}
+	return !errors.As(err, &answer) || apierrors.IsTooManyRequests(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err)
 }
 
 // isServedHere says whether an object is one of ours: then the cache has it. One that Flux serves beside us, by its labels, is not.
 func (f *Foreign) isServedHere(ctx context.Context, o object) (bool, error) {
-	if !ofOurs[o.gvk.Kind] {
+	gvk, ours := door.Served[o.gvk.GroupKind()]
+	if !ours {
 		return false, nil
 	}
 	obj := &metav1.PartialObjectMetadata{}
-	obj.SetGroupVersionKind(o.gvk)
+	obj.SetGroupVersionKind(gvk)
 	err := f.Cluster.Cache.Get(ctx, o.key, obj)
 	if apierrors.IsNotFound(err) || apimeta.IsNoMatchError(err) {
 		return false, nil

@@ -9,6 +9,7 @@ import (
 
 	receiverv1 "github.com/fluxcd/notification-controller/api/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -171,7 +172,7 @@ func (k *Keeper) next(ctx context.Context) bool {
 	defer k.queue.Done(key)
 	again, err := k.load(ctx, key)
 	if err != nil {
-		k.log.Warn("cannot read the key of a receiver, what was known stays", "receiver", key.String(), "err", err)
+		k.log.Warn("cannot read all that a receiver needs, what was known stays", "receiver", key.String(), "err", err)
 		k.queue.AddRateLimited(key)
 		return true
 	}
@@ -200,27 +201,51 @@ func (k *Keeper) load(ctx context.Context, key types.NamespacedName) (again time
 	k.mu.Lock()
 	k.loaded[key] = time.Now()
 	k.mu.Unlock()
-	if !found {
-		k.doors.Set(key, nil)
-	} else {
-		k.doors.Set(key, k.make(r, keys))
+	var doors map[string]*door.Door
+	if found {
+		doors, err = k.make(ctx, r, keys)
+	}
+	k.doors.Set(key, doors)
+	if err != nil {
+		return 0, err
 	}
 	return max(r.GetInterval(), fresh), nil
 }
 
-// make makes the doors of a Receiver. One whose spec is wrong lets nobody in, and tells only those who prove good.
-func (k *Keeper) make(r *receiverv1.Receiver, keys verify.Keys) map[string]*door.Door {
-	rules, err := door.Read(r, k.noCrossNamespaceRefs)
-	if err != nil {
+// make makes the doors of a Receiver. One whose spec is wrong lets nobody in, and tells only those who prove good. With an error the doors are
+// good all the same.
+func (k *Keeper) make(ctx context.Context, r *receiverv1.Receiver, keys verify.Keys) (map[string]*door.Door, error) {
+	rules, wrong := door.Read(r, k.noCrossNamespaceRefs)
+	if wrong != nil {
 		rules = &door.Rules{}
 	}
 	doors := door.ForReceiver(r, rules, keys)
 	for _, d := range doors {
-		if err != nil {
+		if wrong != nil {
 			d.Closed = "not ready"
 		}
 	}
-	return doors
+	return doors, k.follow(ctx, rules)
+}
+
+// follow has the cache hold what calls choose among, so that the first one need not wait for it: many hosts do not come again.
+func (k *Keeper) follow(ctx context.Context, rules *door.Rules) error {
+	if k.cluster.Selective {
+		return nil
+	}
+	for i := range rules.Resources {
+		r := &rules.Resources[i]
+		gvk, served, err := r.GVK()
+		if err != nil || !served || r.Name != "*" && !r.Filtered() {
+			continue
+		}
+		obj := &metav1.PartialObjectMetadata{}
+		obj.SetGroupVersionKind(gvk)
+		if _, err := k.cluster.Cache.GetInformer(ctx, obj); err != nil && !apimeta.IsNoMatchError(err) {
+			return fmt.Errorf("watch %s: %w", gvk.Kind, err)
+		}
+	}
+	return nil
 }
 
 // keys reads the Secret of a Receiver; found is false where that has no usable one.

@@ -111,14 +111,16 @@ func (h *Receivers) path(ctx context.Context, r *receiverv1.Receiver) (string, e
 
 func (h *Receivers) succeeded(ctx context.Context, run *stage.Run, r *receiverv1.Receiver, path string) error {
 	before := r.DeepCopy()
-	message := "Takes calls at " + path
+	message := "Receiver initialized for path: " + path // scripts read the path from it
 	r.Status.WebhookPath = path
 	r.Status.ObservedGeneration, r.Status.LastHandledReconcileAt = r.Generation, kube.RequestedAt(r)
 	kube.MarkReady(&r.Status.Conditions, r.Generation, meta.SucceededReason, message)
 	if err := h.write(ctx, run, before, r); err != nil {
 		return err
 	}
-	return h.tell(run, r, message, func() { h.Events.Normal(r, "", meta.SucceededReason, message) })
+	return h.tell(run, r, message, func() {
+		h.Events.Normal(r, "", meta.SucceededReason, fmt.Sprintf("Reconciliation finished, next run in %s", r.GetInterval()))
+	})
 }
 
 // failed writes the failure into the status, and says how to go on.

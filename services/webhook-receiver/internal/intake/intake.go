@@ -10,11 +10,13 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/time/rate"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	hintsv1 "github.com/sluice-cd/sluice/proto/hints/v1"
@@ -30,7 +32,7 @@ type Options struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 	SourceRate     float64        // calls per second from one source; 0 for any number
 	SourceBurst    int
-	Concurrency    int // calls that are read and worked on at once
+	Concurrency    int // calls that are worked on at once, once their bodies are there
 }
 
 // Keeper keeps the keys of doors up to date.
@@ -53,16 +55,24 @@ type Intake struct {
 	Log     *slog.Logger
 
 	limiter *limiter
+	bodies  *bodies
 	slots   chan struct{}
+	refused rate.Sometimes // strangers do not fill the log
+	proxied sync.Once
 }
 
 // callTime bounds what is done for one call once its body is there.
 const callTime = 10 * time.Second
 
+// minBodies is how many bytes all bodies under way may take in sum, unless a single one may be large.
+const minBodies = 64 << 20
+
 // Prepare makes the Intake ready for calls.
 func (i *Intake) Prepare() *Intake {
 	i.limiter = newLimiter(i.SourceRate, i.SourceBurst)
+	i.bodies = newBodies(max(minBodies, 8*i.MaxBody))
 	i.slots = make(chan struct{}, i.Concurrency)
+	i.refused = rate.Sometimes{First: 10, Interval: time.Second}
 	return i
 }
 
@@ -108,29 +118,59 @@ func (i *Intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // take finds out whose call it is. Whatever is not for anybody looks the same from outside, and is read as far.
 func (i *Intake) take(w http.ResponseWriter, r *http.Request, began time.Time) (kind string, a answer) {
 	source := sourceOf(r, i.TrustedProxies)
+	i.warnOfProxy(r, source)
 	if !i.limiter.allow(source, began) {
 		return "none", answer{tooMany, http.StatusTooManyRequests, time.Second}
 	}
-	select {
-	case i.slots <- struct{}{}:
-		defer func() { <-i.slots }()
-	case <-time.After(time.Second):
-		return "none", later(unable)
-	}
 	doors := i.admitting(r, source)
-	body, err := readBody(w, r, i.MaxBody, len(doors) > 0)
+	read := &body{all: i.bodies, from: network(source)}
+	defer read.release()
+	err := read.read(w, r, i.MaxBody, len(doors) > 0)
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
 		return "none", answer{outcome: tooLarge, code: http.StatusRequestEntityTooLarge}
+	case errors.Is(err, errNoRoom):
+		return "none", later(unable)
 	case err != nil:
 		return "none", answer{outcome: malformed, code: http.StatusBadRequest}
 	case len(doors) == 0:
 		return "none", notFound
+	case !i.begin(): // after the body: who sends slowly holds up nobody
+		return "none", later(unable)
 	}
+	defer func() { <-i.slots }()
 	ctx, cancel := context.WithTimeout(r.Context(), callTime)
 	defer cancel()
-	return i.enter(ctx, &request{r.Header, body, r.URL.Path, source, began}, doors)
+	return i.enter(ctx, &request{r.Header, read.data, r.URL.Path, source, began}, doors)
+}
+
+// warnOfProxy says once that a proxy may stand between, whose budget and network count for all who call.
+func (i *Intake) warnOfProxy(r *http.Request, source netip.Addr) {
+	if r.Header.Get("X-Forwarded-For") == "" || len(i.TrustedProxies) > 0 && door.In(i.TrustedProxies, source) {
+		return
+	}
+	i.proxied.Do(func() {
+		i.Log.Warn("a call came with X-Forwarded-For from a source that is no trusted proxy: if it is a proxy of yours, name its network with --webhook-trusted-proxies, or all who call by it count as one source",
+			"source", source.String())
+	})
+}
+
+// begin waits for a slot, though not for long.
+func (i *Intake) begin() bool {
+	select {
+	case i.slots <- struct{}{}:
+		return true
+	default:
+	}
+	late := time.NewTimer(time.Second)
+	defer late.Stop()
+	select {
+	case i.slots <- struct{}{}:
+		return true
+	case <-late.C:
+		return false
+	}
 }
 
 // request is a call whose body is there.
@@ -160,17 +200,19 @@ func (i *Intake) admitting(r *http.Request, source netip.Addr) []*door.Door {
 func (i *Intake) enter(ctx context.Context, r *request, doors []*door.Door) (kind string, a answer) {
 	kind = "none"
 	for _, d := range doors {
-		i.Keeper.Used(d)
 		d, claims, err := i.verify(ctx, d, r)
 		if errors.Is(err, verify.ErrUnknown) {
 			i.Log.Warn("call cannot be verified now", "receiver", d.Receiver.String(), "type", d.Type, "err", err)
 			return d.Type, later(unable)
 		}
 		if err != nil {
-			i.Log.Info("call refused", "receiver", d.Receiver.String(), "type", d.Type, "source", r.source.String(), "err", err)
+			i.refused.Do(func() {
+				i.Log.Info("call refused", "receiver", d.Receiver.String(), "type", d.Type, "source", r.source.String(), "err", err)
+			})
 			kind = d.Type
 			continue
 		}
+		i.Keeper.Used(d) // not before: who comes with a new key has the keys read anew at once
 		return d.Type, i.pass(ctx, d, r, claims)
 	}
 	return kind, answer{outcome: forged, code: http.StatusNotFound}
@@ -296,11 +338,12 @@ func (i *Intake) store(ctx context.Context, log *slog.Logger, ids []id, hint *hi
 // caller who repeats what he overheard may write another delivery beside it.
 func idsOf(d *door.Door, r *request, event *payload.Event) []id {
 	var ids []id
+	identity, kind := []byte(d.Identity), []byte(d.Type)
 	if event.Delivery != "" {
-		ids = append(ids, newID(d.Identity, d.Type, "delivery", event.Delivery))
+		ids = append(ids, newID(identity, kind, []byte("delivery"), []byte(event.Delivery)))
 	}
 	if event.Timed {
-		ids = append(ids, newID(d.Identity, d.Type, "body", string(r.body)))
+		ids = append(ids, newID(identity, kind, []byte("body"), r.body))
 	}
 	return ids
 }

@@ -15,6 +15,7 @@ type Metrics struct {
 	calls  *prometheus.CounterVec
 	took   prometheus.Histogram
 	writes prometheus.Histogram
+	wrote  prometheus.Histogram
 }
 
 // NewMetrics registers the metrics.
@@ -32,6 +33,12 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	})); err != nil {
 		return nil, err
 	}
+	if m.wrote, err = metric.Shared(r, prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "sluice_webhook_write_seconds", Help: "Time of one write to the bus, which is durable when it ends.",
+		Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 3},
+	})); err != nil {
+		return nil, err
+	}
 	m.writes, err = metric.Shared(r, prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "sluice_webhook_hints_per_write", Help: "Hints that one write to the bus made durable.",
 		Buckets: prometheus.ExponentialBuckets(1, 2, 12),
@@ -40,7 +47,10 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 }
 
 // Write counts a write of some hints.
-func (m *Metrics) Write(hints int) { m.writes.Observe(float64(hints)) }
+func (m *Metrics) Write(hints int, took time.Duration) {
+	m.writes.Observe(float64(hints))
+	m.wrote.Observe(took.Seconds())
+}
 
 func (m *Metrics) call(kind string, a answer, took time.Duration) {
 	m.calls.WithLabelValues(kind, string(a.outcome), strconv.Itoa(a.code)).Inc()

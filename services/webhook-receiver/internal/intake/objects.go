@@ -8,15 +8,10 @@ import (
 	"log/slog"
 	"time"
 
-	automationv1 "github.com/fluxcd/image-automation-controller/api/v1"
-	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
-	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
-	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -127,12 +122,11 @@ func nameOf(r *door.Resource, name string) *hintsv1.ObjectName {
 
 // candidates reads the metadata of the objects that an entry means.
 func (o *Objects) candidates(ctx context.Context, r *door.Resource) ([]metav1.PartialObjectMetadata, error) {
-	gv, err := schema.ParseGroupVersion(r.APIVersion)
+	gvk, served, err := r.GVK()
 	if err != nil {
 		return nil, fmt.Errorf("read apiVersion: %w", err)
 	}
-	gvk := gv.WithKind(r.Kind)
-	reader := o.reader(gvk)
+	reader := o.reader(served)
 	if r.Name != "*" {
 		obj := metav1.PartialObjectMetadata{}
 		obj.SetGroupVersionKind(gvk)
@@ -157,18 +151,9 @@ func (o *Objects) candidates(ctx context.Context, r *door.Resource) ([]metav1.Pa
 // isMissing says whether there is no such object, or no such kind.
 func isMissing(err error) bool { return apierrors.IsNotFound(err) || apimeta.IsNoMatchError(err) }
 
-// served are the kinds that Sluice serves. The cache holds the metadata of each from the first call on that asks for it.
-var served = map[schema.GroupVersionKind]bool{
-	sourcev1.GroupVersion.WithKind(sourcev1.GitRepositoryKind):                 true,
-	kustomizev1.GroupVersion.WithKind(kustomizev1.KustomizationKind):           true,
-	imagev1.GroupVersion.WithKind(imagev1.ImageRepositoryKind):                 true,
-	imagev1.GroupVersion.WithKind(imagev1.ImagePolicyKind):                     true,
-	automationv1.GroupVersion.WithKind(automationv1.ImageUpdateAutomationKind): true,
-}
-
 // reader is the cache for the kinds that it holds, and the API server for others.
-func (o *Objects) reader(gvk schema.GroupVersionKind) client.Reader {
-	if !o.Cluster.Selective && served[gvk] {
+func (o *Objects) reader(served bool) client.Reader {
+	if !o.Cluster.Selective && served {
 		return o.Cluster.Cache
 	}
 	return o.Cluster.Client

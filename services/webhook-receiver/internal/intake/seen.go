@@ -18,10 +18,10 @@ const maxSeen = 500_000
 type id [16]byte
 
 // newID makes an id of what tells calls apart behind one door.
-func newID(parts ...string) id {
+func newID(parts ...[]byte) id {
 	h := sha256.New()
 	for _, p := range parts {
-		h.Write([]byte(p))
+		h.Write(p)
 		h.Write([]byte{0})
 	}
 	return id(h.Sum(nil)[:len(id{})])
@@ -32,14 +32,14 @@ type Seen struct {
 	window time.Duration
 
 	mu     sync.Mutex
-	at     map[id]time.Time
+	known  map[id]struct{}  // no pointers in it, nor in order: there are many, which the garbage collector need not look at
 	order  []entry          // oldest first
 	flying map[id]*inFlight // calls of this replica that are being written
 }
 
 type entry struct {
 	id id
-	at time.Time
+	at int64 // in nanoseconds of Unix time
 }
 
 // inFlight is a call under way, for the same one again to wait for.
@@ -50,7 +50,7 @@ type inFlight struct {
 
 // NewSeen makes a Seen that remembers for a time; zero remembers nothing.
 func NewSeen(window time.Duration) *Seen {
-	return &Seen{window: window, at: map[id]time.Time{}, flying: map[id]*inFlight{}}
+	return &Seen{window: window, known: map[id]struct{}{}, flying: map[id]*inFlight{}}
 }
 
 // Do calls write for a call with some ids, unless one of them was seen. When the same call is under way, it waits for that one's end.
@@ -86,7 +86,7 @@ func (s *Seen) begin(ids []id) (other *inFlight, known bool) {
 	defer s.mu.Unlock()
 	s.expire(time.Now())
 	for _, i := range ids {
-		if _, known := s.at[i]; known {
+		if _, known := s.known[i]; known {
 			return nil, true
 		}
 		if other := s.flying[i]; other != nil {
@@ -115,18 +115,18 @@ func (s *Seen) end(ids []id, err error) {
 }
 
 func (s *Seen) add(i id, at time.Time) {
-	if _, known := s.at[i]; known {
+	if _, known := s.known[i]; known {
 		return
 	}
-	s.at[i] = at
-	s.order = append(s.order, entry{i, at})
+	s.known[i] = struct{}{}
+	s.order = append(s.order, entry{i, at.UnixNano()})
 }
 
 // expire forgets what is too old or too much.
 func (s *Seen) expire(now time.Time) {
-	n := 0
-	for n < len(s.order) && (now.Sub(s.order[n].at) > s.window || len(s.order)-n > maxSeen) {
-		delete(s.at, s.order[n].id)
+	n, oldest := 0, now.Add(-s.window).UnixNano()
+	for n < len(s.order) && (s.order[n].at < oldest || len(s.order)-n > maxSeen) {
+		delete(s.known, s.order[n].id)
 		n++
 	}
 	s.order = s.order[n:]

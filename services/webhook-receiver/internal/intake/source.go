@@ -34,6 +34,16 @@ func sourceOf(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	return source
 }
 
+// network is what counts as one source: who has one address of an IPv6 network has all.
+func network(source netip.Addr) netip.Addr {
+	if source.Is6() {
+		if p, err := source.Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return source
+}
+
 // maxSources bounds how many sources are remembered. When there are more, the budgets of all begin anew.
 const maxSources = 20_000
 
@@ -55,12 +65,7 @@ func (l *limiter) allow(source netip.Addr, now time.Time) bool {
 	if l.rate == 0 {
 		return true
 	}
-	key := source
-	if key.Is6() { // who has one address of a network has all
-		if p, err := key.Prefix(64); err == nil {
-			key = p.Addr()
-		}
-	}
+	key := network(source)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	known := l.known[key]

@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -28,7 +29,10 @@ type Writer struct {
 	// healthy says at once that nobody can write now; nil for a bus that is always there.
 	healthy func() error
 	queue   chan *ticket
-	sizes   func(int)
+	wrote   func(hints int, took time.Duration)
+
+	mu  sync.Mutex
+	end context.CancelFunc // ends the write under way; nil for none
 }
 
 // ticket is one hint that waits, and where its writer says how it went.
@@ -38,9 +42,28 @@ type ticket struct {
 	done chan error
 }
 
-// NewWriter makes a Writer to a bus. sizes is told how many hints each write has.
-func NewWriter(b *bus.Conn, sizes func(int)) *Writer {
-	return &Writer{publish: b.PublishHints, healthy: b.Healthy, queue: make(chan *ticket, maxQueue), sizes: sizes}
+// NewWriter makes a Writer to a bus. wrote is told of each write how many hints it had, and how long it took.
+func NewWriter(b *bus.Conn, wrote func(hints int, took time.Duration)) *Writer {
+	w := &Writer{publish: b.PublishHints, healthy: b.Healthy, queue: make(chan *ticket, maxQueue), wrote: wrote}
+	b.Subscribe(func(bool) { w.endWrite() }) // the bus is back, and has forgotten whom it owes an answer
+	return w
+}
+
+func (w *Writer) endWrite() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.end != nil {
+		w.end()
+	}
+}
+
+// beginWrite bounds one write by time, and by the life of the connection.
+func (w *Writer) beginWrite(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.end = cancel
+	return ctx, cancel
 }
 
 // Write returns when a hint is durable, or why it is not known to be.
@@ -102,10 +125,11 @@ func (w *Writer) write(ctx context.Context, tickets []*ticket) {
 	for i, t := range tickets {
 		batch.Hints[i] = t.hint
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
+	ctx, cancel := w.beginWrite(ctx)
 	defer cancel()
+	began := time.Now()
 	err := w.publish(ctx, batch)
-	w.sizes(len(tickets))
+	w.wrote(len(tickets), time.Since(began))
 	for _, t := range tickets {
 		t.done <- err
 	}

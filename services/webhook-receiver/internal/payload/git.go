@@ -1,6 +1,7 @@
 package payload
 
 import (
+	"fmt"
 	"mime"
 	"net/http"
 	"net/url"
@@ -70,8 +71,8 @@ func formBody(h http.Header, body []byte) ([]byte, error) {
 		return body, nil
 	}
 	form, err := url.ParseQuery(string(body))
-	if err != nil {
-		return nil, ErrMalformed
+	if err != nil || !form.Has("payload") {
+		return nil, fmt.Errorf("%w: no form with a payload", ErrMalformed)
 	}
 	return []byte(form.Get("payload")), nil
 }

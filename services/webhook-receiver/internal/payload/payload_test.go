@@ -21,10 +21,10 @@ type sample struct {
 // samples are by file in testdata.
 var samples = map[string]sample{
 	"github.json": {"github", map[string]string{"X-GitHub-Event": "push", "X-GitHub-Delivery": "72d3162e"}, Event{
-		Name: "push", Delivery: "72d3162e", Timed: true, Moves: true, Repositories: []string{"github.com/Codertocat/Hello-World"}}},
+		Name: "push", Delivery: "72d3162e", Timed: true, Moves: true, Repositories: []string{"github.com/codertocat/hello-world"}}},
 	"github-package.json": {"github", map[string]string{"X-GitHub-Event": "registry_package"}, Event{
 		Name: "registry_package", Timed: true, Moves: true,
-		Repositories: []string{"github.com/Codertocat/hello-world-npm"}, Images: []string{"ghcr.io/codertocat/hello-world"}}},
+		Repositories: []string{"github.com/codertocat/hello-world-npm"}, Images: []string{"ghcr.io/codertocat/hello-world"}}},
 	"gitea.json": {"gitea", map[string]string{"X-Gitea-Event": "push", "X-Gitea-Delivery": "f6266f16"}, Event{
 		Name: "push", Delivery: "f6266f16", Moves: true, Repositories: []string{"localhost/example/example"}}},
 	"gitlab.json": {"gitlab", map[string]string{"X-Gitlab-Event": "Push Hook", "Idempotency-Key": "k", "X-Gitlab-Event-UUID": "u"}, Event{
@@ -37,7 +37,9 @@ var samples = map[string]sample{
 		Repositories: []string{"server.bitbucket.local/~gopher/webhook-test", "server.bitbucket.local/scm/~gopher/webhook-test"}}},
 	"bitbucket-cloud.json": {"bitbucket", map[string]string{"X-Event-Key": "repo:push", "X-Request-UUID": "r"}, Event{
 		Name: "repo:push", Delivery: "r", Moves: true, Repositories: []string{"bitbucket.org/team_name/repo_name"}}},
-	"harbor.json":    {"harbor", nil, Event{Timed: true, Moves: true, Images: []string{"hub.harbor.com/test-webhook/debian"}}},
+	"harbor.json": {"harbor", nil, Event{Timed: true, Moves: true, Images: []string{"hub.harbor.com/test-webhook/debian"}}},
+	"harbor-cloud.json": {"harbor", nil, Event{ // localhost without a port is no registry, here as in an ImageRepository
+		Delivery: "66e18103-09c1-41f6-982f-37df223f3eeb", Moves: true, Images: []string{"index.docker.io/localhost/harbor/alpine"}}},
 	"dockerhub.json": {"dockerhub", nil, Event{Timed: true, Moves: true, Images: []string{"index.docker.io/svendowideit/testhook"}}},
 	"quay.json":      {"quay", nil, Event{Moves: true, Images: []string{"quay.io/hiddeco/foo"}}},
 	"gcr.json":       {"gcr", nil, Event{Delivery: "981636256311680", Moves: true, Images: []string{"us.gcr.io/am/am.kebab.api"}}},
@@ -46,7 +48,7 @@ var samples = map[string]sample{
 		Delivery: "cb8c3971-9adc-488b-xxxx-43cbb4974ff5", Moves: true, Images: []string{"myregistry.azurecr.io/hello-world"}}},
 	"cdevents.json": {"cdevents", map[string]string{"Ce-Type": "dev.cdevents.change.merged"}, Event{
 		Name: "dev.cdevents.change.merged", Delivery: "/event/source/123 271069a8-fc18-44f1-b38f-9d70a1695819", Moves: true,
-		Repositories: []string{"example.org/TestRepo/TestOrg"}}},
+		Repositories: []string{"example.org/testrepo/testorg"}}},
 }
 
 func header(values map[string]string) http.Header {
@@ -114,6 +116,9 @@ func TestForm(t *testing.T) {
 	e, err := Read("github", h, []byte(`payload=%7B%22repository%22%3A%7B%22clone_url%22%3A%22https%3A%2F%2Fgithub.com%2Forg%2Fapp.git%22%7D%7D`))
 	if err != nil || len(e.Repositories) != 1 || e.Repositories[0] != "github.com/org/app" || !strings.HasPrefix(string(e.Body), `{"repository"`) {
 		t.Errorf("%+v, %v", e, err)
+	}
+	if _, err := Read("github", h, []byte(`other=1`)); !errors.Is(err, ErrMalformed) {
+		t.Errorf("a form without a payload: %v", err)
 	}
 }
 

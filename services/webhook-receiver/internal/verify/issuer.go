@@ -28,7 +28,8 @@ const (
 	issuerTime = 5 * time.Second
 	// issuerRest is how long an issuer is left alone that could not be asked.
 	issuerRest = 10 * time.Second
-	// issuerLife is how long what an issuer says of itself is believed. Its keys are fetched whenever a token has one that is not known.
+	// issuerLife is how long what an issuer says of itself is believed. Its keys are fetched when a token has one that is not known, though no
+	// more than once in issuerRest.
 	issuerLife = time.Hour
 	maxIssuers = 256
 	maxToken   = 16 << 10
@@ -63,6 +64,7 @@ func NewIssuers(client *http.Client, keys string) *Issuers {
 	if client == nil {
 		client = newClient()
 	}
+	client = resting(client)
 	if keys == "" {
 		keys = googleKeys
 	}
@@ -71,6 +73,16 @@ func NewIssuers(client *http.Client, keys string) *Issuers {
 		client: client, known: map[string]*issuer{},
 		google: oidc.NewVerifier("", set, &oidc.Config{SkipClientIDCheck: true, SkipIssuerCheck: true}),
 	}
+}
+
+// resting is a client that asks no address too often.
+func resting(client *http.Client) *http.Client {
+	copied, inner := *client, client.Transport
+	if inner == nil {
+		inner = http.DefaultTransport
+	}
+	copied.Transport = &rested{RoundTripper: inner, asked: map[string]asking{}}
+	return &copied
 }
 
 // newClient makes a client that follows nobody to another place and reads no more than it must.
@@ -119,6 +131,9 @@ func (i *Issuers) Google(ctx context.Context, h http.Header, keys Keys) error {
 	if keys.Email == "" || keys.Audience == "" {
 		return fmt.Errorf("%w: the Secret has no email or no audience", ErrForged)
 	}
+	if !slices.Contains(googleIssuers, issuerOf(token)) {
+		return fmt.Errorf("%w: the token is of another issuer", ErrForged)
+	}
 	verified, err := i.verify(ctx, i.google, token)
 	if err != nil {
 		return err
@@ -131,8 +146,6 @@ func (i *Issuers) Google(ctx context.Context, h http.Header, keys Keys) error {
 		return fmt.Errorf("%w: claims", ErrForged)
 	}
 	switch {
-	case !slices.Contains(googleIssuers, verified.Issuer):
-		return fmt.Errorf("%w: the token is of another issuer", ErrForged)
 	case !slices.Contains(verified.Audience, keys.Audience):
 		return fmt.Errorf("%w: the token is for another audience", ErrForged)
 	case subtle.ConstantTimeCompare([]byte(claims.Email), []byte(keys.Email)) != 1 || !claims.Verified:
@@ -176,6 +189,8 @@ func (i *Issuers) verify(ctx context.Context, v *oidc.IDTokenVerifier, token str
 	switch {
 	case err == nil:
 		return verified, nil
+	case strings.Contains(err.Error(), errFresh.Error()):
+		return nil, fmt.Errorf("%w: none of the issuer's keys signed the token", ErrForged)
 	case ctx.Err() != nil || strings.Contains(err.Error(), "fetching keys"):
 		return nil, fmt.Errorf("%w: the keys of the issuer", ErrUnknown)
 	}
