@@ -97,10 +97,10 @@ func New(o Options) (*Installation, error) {
 	}
 	i := &Installation{options: o, busDir: o.BusDir, count: map[string]int{}}
 	var err error
-	if i.busPort, err = freePort(); err != nil {
+	if i.busPort, err = FreePort(); err != nil {
 		return nil, err
 	}
-	if i.cachePort, err = freePort(); err != nil {
+	if i.cachePort, err = FreePort(); err != nil {
 		return nil, err
 	}
 	return i, nil
@@ -262,7 +262,7 @@ func (i *Installation) WipeBus() error { return os.RemoveAll(i.busDir) }
 
 // StartReplica starts one more replica of a service. It does not wait for it to be ready.
 func (i *Installation) StartReplica(service string) (*Replica, error) {
-	metrics, err := freePort()
+	metrics, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -272,7 +272,7 @@ func (i *Installation) StartReplica(service string) (*Replica, error) {
 	i.mu.Unlock()
 	r := &Replica{Service: service, metrics: fmt.Sprintf("127.0.0.1:%d", metrics)}
 	if slices.Contains(HookServices, service) {
-		port, err := freePort()
+		port, err := FreePort()
 		if err != nil {
 			return nil, err
 		}
@@ -390,9 +390,9 @@ func (i *Installation) Stop() {
 	}
 }
 
-// freePort finds a port that nobody listens on. It is below those that connections are made from: one of these could take it before the
+// FreePort finds a port that nobody listens on. It is below those that connections are made from: one of these could take it before the
 // server does that it is for.
-func freePort() (int, error) {
+func FreePort() (int, error) {
 	const first, ports, tries = 20_000, 12_000, 100
 	var err error
 	for range tries {
