@@ -71,8 +71,7 @@ func (c *Conn) PutState(ctx context.Context, key string, value []byte, ttl time.
 	}
 	ack, err := c.publish(ctx, message(StateSubject(key), value, nil), opts...)
 	if err != nil {
-		var api *jetstream.APIError
-		if errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
+		if isConflict(err) {
 			return 0, fmt.Errorf("write state %s: %w", key, ErrConflict)
 		}
 		return 0, fmt.Errorf("write state %s: %w", key, err)
@@ -139,6 +138,26 @@ func (c *Conn) Trigger(stage string, key types.NamespacedName, header map[string
 	return c.JS.PublishMsgAsync(message(WorkSubject(stage, key), nil, header))
 }
 
+// TriggerAfter publishes a trigger for one object and stage if the latest one has the sequence number after; ErrConflict says that it has not.
+func (c *Conn) TriggerAfter(ctx context.Context, stage string, key types.NamespacedName, header map[string]string, after uint64) error {
+	ctx, cancel := oneRequest(ctx)
+	defer cancel()
+	_, err := c.publish(ctx, message(WorkSubject(stage, key), nil, header), jetstream.WithExpectLastSequencePerSubject(after))
+	if isConflict(err) {
+		return ErrConflict
+	}
+	if err != nil {
+		return fmt.Errorf("trigger %s %s: %w", stage, key, err)
+	}
+	return nil
+}
+
+// isConflict says whether the server refused a write because what it names is not as expected.
+func isConflict(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
 // Schedule arms the next run of one object and stage at a time, replacing what was armed. With onlyIfNone it does so only
 // where nothing is armed; then ErrConflict says that something is.
 func (c *Conn) Schedule(ctx context.Context, stage string, key types.NamespacedName, at time.Time, header map[string]string, onlyIfNone bool) error {
@@ -152,8 +171,7 @@ func (c *Conn) Schedule(ctx context.Context, stage string, key types.NamespacedN
 		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(0))
 	}
 	if _, err := c.publish(ctx, m, opts...); err != nil {
-		var api *jetstream.APIError
-		if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+		if isConflict(err) {
 			return ErrConflict
 		}
 		return fmt.Errorf("arm next run of %s: %w", key, err)

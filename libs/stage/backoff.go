@@ -25,6 +25,10 @@ func jitter(d time.Duration, share float64) time.Duration {
 	return time.Duration(float64(d) * (1 + share*(2*rand.Float64()-1)))
 }
 
+// partCost is the share of a run in the pace of an object that one counts for which got forward and goes on: a generous limit, for work that
+// never ends.
+const partCost = 0.01
+
 // Pace limits how often one object runs when triggers never stop: Burst runs at once, then one each Every.
 type Pace struct {
 	Burst int           // default 4

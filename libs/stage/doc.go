@@ -10,6 +10,7 @@
 //     run's context ends, and the server refuses what it still tries to record (the fence);
 //   - nothing lost: a trigger is acknowledged only after the run is recorded and its next run is armed on the server;
 //   - pace: an object that is triggered all the time runs a few times at once and then at a steady rate;
+//   - parts: a run that cannot do all at once asks for More, and others that wait have their turn in between;
 //   - errors say by their kind what follows: Retry (any error), After, Stall.
 //
 // One run, in order: lock, load record, run, write the record under the fence, arm the next run, acknowledge, look for a newer

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -25,7 +26,13 @@ type Run struct {
 	stage  string
 	lock   *lock
 	record *record
+	// before is the handler's state as the run found it; parts says that it kept a part.
+	before json.RawMessage
+	parts  bool
 }
+
+// gotForward says whether the run kept anything that was not kept before.
+func (r *Run) gotForward() bool { return r.parts || !bytes.Equal(r.before, r.record.State) }
 
 // Guard says whether the object is still surely in these hands. Call it before each outside effect and stop on an error.
 func (r *Run) Guard() error { return r.lock.guard() }

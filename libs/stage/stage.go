@@ -39,6 +39,11 @@ type Result struct {
 	Exact bool
 	// Idle says that there was nothing to do: the run does not count for the object's pace.
 	Idle bool
+	// More says that the run did a part of what is to do, and that the object shall run again at once, after the others that wait. Next is not
+	// looked at: what was armed stays armed, and the last part says when the next run is. A part that got forward hardly counts for the object's
+	// pace, one that did not counts as any run does. To get forward is to keep another state than before (Save, Keep) or a part (SavePart):
+	// where what was done is kept elsewhere, a count of it in the state says so.
+	More bool
 	// Gone says that the object does not exist any more: all that the stage remembers of it is dropped.
 	Gone bool
 }

@@ -18,7 +18,7 @@ import (
 // Hint says why an object is woken. A hint may be lost with its trigger when a later one replaces it, so
 // nothing may depend on it but speed and reports.
 type Hint struct {
-	Cause string // one word for logs: created, changed, requested, deleted, fact, resync
+	Cause string // one word for logs: created, changed, requested, deleted, fact, webhook, resync, more
 	// Generation of the spec that the sender saw: the run shall not act on an older one. Zero when unknown.
 	Generation int64
 }

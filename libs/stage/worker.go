@@ -103,20 +103,25 @@ func (s *Stage) handle(ctx context.Context, msg jetstream.Msg) {
 		_ = msg.NakWithDelay(busyDelay)
 		return
 	}
-	defer s.inHand.Delete(key)
+	answer := s.inTurn(ctx, msg, key)
+	s.inHand.Delete(key)
+	answer() // after the release, so that whoever gets a trigger finds the lock free
+}
+
+// inTurn works on an object that no other slot of this process has in hand. It returns how to answer the trigger.
+func (s *Stage) inTurn(ctx context.Context, msg jetstream.Msg, key types.NamespacedName) (answer func()) {
 	held, err := s.locks.acquire(ctx, key)
 	if err != nil {
 		if !errors.Is(err, errBusy) {
 			s.log.Warn("cannot lock object", "object", key.String(), "err", err)
 		}
-		_ = msg.NakWithDelay(busyDelay)
-		return
+		return func() { _ = msg.NakWithDelay(busyDelay) }
 	}
-	answer := s.underLock(ctx, msg, key, held)
+	answer = s.underLock(ctx, msg, key, held)
 	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	held.release(release)
-	answer() // after the release, so that whoever gets a trigger given back finds the lock free
+	return answer
 }
 
 // underLock runs the object until no newer trigger stands. It returns how to answer the trigger.
@@ -148,6 +153,8 @@ func (s *Stage) underLock(ctx context.Context, msg jetstream.Msg, key types.Name
 			return later(busyDelay)
 		case gone:
 			return ack
+		case partly:
+			return func() { s.goOn(ctx, msg, key, t) }
 		}
 		newer, err := s.rt.Bus.LastTrigger(ctx, s.Name, key)
 		if err != nil || newer == nil || newer.Sequence <= t.seq {
@@ -157,11 +164,26 @@ func (s *Stage) underLock(ctx context.Context, msg jetstream.Msg, key types.Name
 	}
 }
 
+// goOn wakes an object whose run did a part: behind all that wait now. A newer trigger than that of the run does as well, and as the run is not
+// recorded for its own, that one wakes the object where this process gets no further.
+func (s *Stage) goOn(ctx context.Context, msg jetstream.Msg, key types.NamespacedName, t trigger) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	header := Hint{Cause: "more", Generation: t.hint.Generation}.header(t.traceParent(ctx))
+	if err := s.rt.Bus.TriggerAfter(ctx, s.Name, key, header, t.seq); err != nil && !errors.Is(err, bus.ErrConflict) {
+		s.log.Warn("object does not go on yet", "object", key.String(), "err", err)
+		_ = msg.NakWithDelay(busyDelay)
+		return
+	}
+	_ = msg.Ack()
+}
+
 // runEnd is how a run ended for its trigger.
 type runEnd int
 
 const (
 	concluded    runEnd = iota // recorded, with the next run armed
+	partly                     // recorded, to go on at once
 	gone                       // the object does not exist any more and is forgotten
 	givenBack                  // ended by this process's end or the loss of the lock
 	notConcluded               // done, but the bus did not take the record
@@ -171,7 +193,7 @@ const (
 func (s *Stage) runOnce(ctx context.Context, msg jetstream.Msg, key types.NamespacedName, held *lock, rec *record, t trigger) runEnd {
 	run := &Run{
 		Key: key, Hint: t.hint, Failures: rec.Failures, bus: s.rt.Bus, stage: s.Name, lock: held, record: rec,
-		Log: s.log.With("object", key.String()),
+		Log: s.log.With("object", key.String()), before: rec.State,
 	}
 	if !s.freshen(ctx, run) {
 		return givenBack
@@ -192,11 +214,12 @@ func (s *Stage) runOnce(ctx context.Context, msg jetstream.Msg, key types.Namesp
 		held.gone = true
 		return gone
 	}
-	if err := s.conclude(ctx, run, t, result, err); err != nil {
+	end, err := s.conclude(ctx, run, t, result, err)
+	if err != nil {
 		run.Log.Warn("run cannot be concluded, it comes again", "err", err)
 		return notConcluded
 	}
-	return concluded
+	return end
 }
 
 // execute calls the handler under a context that ends with the lock, with a span, and with panics caught.
@@ -314,8 +337,16 @@ func (s *Stage) renew(ctx context.Context, run *Run) bool {
 	return true
 }
 
-// conclude arms the next run and records this one.
-func (s *Stage) conclude(ctx context.Context, run *Run, t trigger, result Result, runErr error) error {
+// conclude records a run, and what follows from it.
+func (s *Stage) conclude(ctx context.Context, run *Run, t trigger, result Result, runErr error) (runEnd, error) {
+	if result.More && runErr == nil {
+		return partly, s.concludePart(ctx, run)
+	}
+	return concluded, s.concludeWhole(ctx, run, t, result, runErr)
+}
+
+// concludeWhole arms the next run and records this one.
+func (s *Stage) concludeWhole(ctx context.Context, run *Run, t trigger, result Result, runErr error) error {
 	rec := run.record
 	next := s.nextRun(rec, result, runErr)
 	if next > 0 && !(result.Idle && rec.isArmedBefore(next)) {
@@ -333,6 +364,16 @@ func (s *Stage) conclude(ctx context.Context, run *Run, t trigger, result Result
 		rec.Budget.Tokens++
 	}
 	rec.Seq, rec.At = t.seq, t.at
+	return run.write(ctx)
+}
+
+// concludePart records a run that goes on: not for its trigger, which stands until there is another.
+func (s *Stage) concludePart(ctx context.Context, run *Run) error {
+	rec := run.record
+	rec.Failures, rec.Crashes = 0, 0
+	if run.gotForward() {
+		rec.Budget.Tokens += 1 - partCost
+	}
 	return run.write(ctx)
 }
 
