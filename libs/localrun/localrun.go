@@ -115,7 +115,7 @@ func Start(ctx context.Context, o Options) (*Installation, error) {
 	if err := i.StartBus(); err != nil {
 		return nil, err
 	}
-	if err := i.waitBus(ctx); err != nil {
+	if err := i.WaitBus(ctx); err != nil {
 		i.Stop()
 		return nil, err
 	}
@@ -228,8 +228,8 @@ func (i *Installation) Cache() *process.Process {
 	return i.cache
 }
 
-// waitBus returns when the bus takes connections, so that services need not say that they wait for it.
-func (i *Installation) waitBus(ctx context.Context) error {
+// WaitBus returns when the bus takes connections, so that services need not say that they wait for it.
+func (i *Installation) WaitBus(ctx context.Context) error {
 	return waitTCP(ctx, i.Bus(), fmt.Sprintf("127.0.0.1:%d", i.busPort))
 }
 

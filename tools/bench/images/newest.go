@@ -17,8 +17,8 @@ import (
 	"github.com/sluice-cd/sluice/tools/bench/internal/report"
 )
 
-// requestsPerBuild is what a registry is asked about a tag of which nothing is known: its digest, its manifest, its configuration.
-const requestsPerBuild = 3
+// requestsPerBuild is what a registry is asked about a tag of which nothing is known: its manifest and its configuration.
+const requestsPerBuild = 2
 
 // known is an image whose builds are known while those of the others are looked up.
 const known = "known-00000"

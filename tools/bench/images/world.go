@@ -70,7 +70,7 @@ func (b *bench) startSluice(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(sluice.StartBus(), sluice.StartCache(ctx)); err != nil {
+	if err := errors.Join(sluice.StartBus(), sluice.StartCache(ctx), sluice.WaitBus(ctx)); err != nil {
 		sluice.Stop()
 		return err
 	}

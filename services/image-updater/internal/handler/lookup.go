@@ -127,28 +127,16 @@ func (j *job) recall(ctx context.Context, t *tags, names []string) error {
 
 // lookUp asks the registry about a tag.
 func (j *job) lookUp(ctx context.Context, from *registry.Repository, t *tags, name string) error {
-	digest, err := from.Digest(ctx, name)
-	if errors.Is(err, registry.ErrNotFound) {
+	m, err := j.Cache.LookUp(ctx, j.scope(), from, name)
+	switch {
+	case errors.Is(err, registry.ErrNotFound):
 		t.list[t.at[name]].Gone = true
-		return j.Cache.PutDigest(ctx, j.scope(), name, imagecache.Digest{At: time.Now()})
-	}
-	if err != nil {
+		return nil
+	case err != nil:
 		return err
-	}
-	m, err := j.Cache.Metadata(ctx, j.image.Host(), digest)
-	if err != nil {
-		return err
-	}
-	if m == nil {
-		if m, err = from.Metadata(ctx, digest); err != nil {
-			return err
-		}
-		if err := j.Cache.PutMetadata(ctx, j.image.Host(), m); err != nil {
-			return err
-		}
 	}
 	t.learn(name, m)
-	return j.Cache.PutDigest(ctx, j.scope(), name, imagecache.Digest{Digest: digest, At: time.Now()})
+	return nil
 }
 
 // learn notes what the image of a tag is. An image that does not say when it was built is older than all that do.
