@@ -39,6 +39,7 @@ func TestRequestsEndWithoutTheServer(t *testing.T) {
 			return err
 		},
 		"LastTrigger": func() error { _, err := conn.LastTrigger(ctx, "git", key); return err },
+		"Scheduled":   func() error { _, err := conn.Scheduled(ctx, "git", key); return err },
 		"Schedule":    func() error { return conn.Schedule(ctx, "git", key, time.Now(), nil, false) },
 		"Put":         func() error { return conn.Sets().Put(ctx, "sha256:y", data) },
 		"Put large":   func() error { return conn.Sets().Put(ctx, "sha256:y", large) },

@@ -95,22 +95,6 @@ func (c *Conn) DropState(ctx context.Context, keys ...string) error {
 	return nil
 }
 
-// DropWork removes the pending trigger and the armed next run of an object that is gone.
-func (c *Conn) DropWork(ctx context.Context, stage string, key types.NamespacedName) error {
-	ctx, cancel := oneRequest(ctx)
-	defer cancel()
-	stream, err := c.openStream(ctx, StreamWork)
-	if err != nil {
-		return err
-	}
-	for _, subject := range []string{ScheduleSubject(stage, key), WorkSubject(stage, key)} {
-		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
-			return fmt.Errorf("drop work of %s: %w", key, err)
-		}
-	}
-	return nil
-}
-
 // ListRecords reads every record of a stage, by object; those of one namespace unless it is empty.
 func (c *Conn) ListRecords(ctx context.Context, stage, namespace string) (map[types.NamespacedName][]byte, error) {
 	filter := "record." + stage + ".>"
@@ -179,34 +163,64 @@ func (c *Conn) Schedule(ctx context.Context, stage string, key types.NamespacedN
 	return nil
 }
 
+// Scheduled is when the armed next run of one object and stage is due; zero when none is armed.
+func (c *Conn) Scheduled(ctx context.Context, stage string, key types.NamespacedName) (time.Time, error) {
+	msg, err := c.lastWork(ctx, ScheduleSubject(stage, key))
+	if err != nil || msg == nil {
+		return time.Time{}, err
+	}
+	at, err := time.Parse(time.RFC3339Nano, strings.TrimPrefix(msg.Header.Get("Nats-Schedule"), "@at "))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read armed run of %s: %w", key, err)
+	}
+	return at, nil
+}
+
 // Unschedule removes the armed next run of one object and stage.
 func (c *Conn) Unschedule(ctx context.Context, stage string, key types.NamespacedName) error {
+	if err := c.purgeWork(ctx, jetstream.WithPurgeSubject(ScheduleSubject(stage, key))); err != nil {
+		return fmt.Errorf("disarm next run of %s: %w", key, err)
+	}
+	return nil
+}
+
+// DropTrigger removes the trigger of an object that is gone, unless there is one newer than the sequence number.
+func (c *Conn) DropTrigger(ctx context.Context, stage string, key types.NamespacedName, seq uint64) error {
+	if err := c.purgeWork(ctx, jetstream.WithPurgeSubject(WorkSubject(stage, key)), jetstream.WithPurgeSequence(seq+1)); err != nil {
+		return fmt.Errorf("drop trigger of %s: %w", key, err)
+	}
+	return nil
+}
+
+func (c *Conn) purgeWork(ctx context.Context, what ...jetstream.StreamPurgeOpt) error {
 	ctx, cancel := oneRequest(ctx)
 	defer cancel()
 	stream, err := c.openStream(ctx, StreamWork)
 	if err != nil {
 		return err
 	}
-	if err := stream.Purge(ctx, jetstream.WithPurgeSubject(ScheduleSubject(stage, key))); err != nil {
-		return fmt.Errorf("disarm next run of %s: %w", key, err)
-	}
-	return nil
+	return stream.Purge(ctx, what...)
 }
 
 // LastTrigger returns sequence and time of the latest trigger of one object and stage; zero when there is none.
 func (c *Conn) LastTrigger(ctx context.Context, stage string, key types.NamespacedName) (*jetstream.RawStreamMsg, error) {
+	return c.lastWork(ctx, WorkSubject(stage, key))
+}
+
+// lastWork reads the latest message of a subject of stream WORK; nil for none.
+func (c *Conn) lastWork(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
 	ctx, cancel := oneRequest(ctx)
 	defer cancel()
 	stream, err := c.openStream(ctx, StreamWork)
 	if err != nil {
 		return nil, err
 	}
-	msg, err := stream.GetLastMsgForSubject(ctx, WorkSubject(stage, key))
+	msg, err := stream.GetLastMsgForSubject(ctx, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look for a newer trigger of %s: %w", key, err)
+		return nil, fmt.Errorf("read the latest message of %s: %w", subject, err)
 	}
 	return msg, nil
 }

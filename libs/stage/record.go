@@ -30,12 +30,6 @@ type record struct {
 // covers says whether a finished run already stands for this trigger.
 func (r *record) covers(t trigger) bool { return t.seq <= r.Seq && !t.at.After(r.At) }
 
-// isArmedBefore says whether a run is armed that comes no later than one after next would. A run that did nothing leaves it.
-func (r *record) isArmedBefore(next time.Duration) bool {
-	left := time.Until(r.Next)
-	return left > 0 && left <= next
-}
-
 func loadRecord(ctx context.Context, b *bus.Conn, stage string, key types.NamespacedName) (*record, error) {
 	entry, err := b.GetState(ctx, bus.RecordKey(stage, key))
 	if err != nil {

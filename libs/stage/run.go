@@ -26,13 +26,18 @@ type Run struct {
 	stage  string
 	lock   *lock
 	record *record
-	// before is the handler's state as the run found it; parts says that it kept a part.
-	before json.RawMessage
-	parts  bool
+	// before is the record as the run found it; wrote and parts say that it wrote the record, and a part.
+	before       record
+	wrote, parts bool
 }
 
 // gotForward says whether the run kept anything that was not kept before.
-func (r *Run) gotForward() bool { return r.parts || !bytes.Equal(r.before, r.record.State) }
+func (r *Run) gotForward() bool { return r.parts || !bytes.Equal(r.before.State, r.record.State) }
+
+// isAsBefore says whether the record has nothing that matters beside what is stored already.
+func (r *Run) isAsBefore() bool {
+	return !r.wrote && r.before.Failures == r.record.Failures && r.before.Crashes == r.record.Crashes && bytes.Equal(r.before.State, r.record.State)
+}
 
 // Guard says whether the object is still surely in these hands. Call it before each outside effect and stop on an error.
 func (r *Run) Guard() error { return r.lock.guard() }
@@ -73,6 +78,7 @@ func (r *Run) write(ctx context.Context) error {
 	if err := r.lock.put(ctx, bus.RecordKey(r.stage, r.Key), data); err != nil {
 		return fmt.Errorf("record run of %s %s: %w", r.stage, r.Key, err)
 	}
+	r.wrote = true
 	return nil
 }
 

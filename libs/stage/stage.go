@@ -33,11 +33,12 @@ type Reporter interface {
 
 // Result is what a run without error asks for.
 type Result struct {
-	// Next is the time until the next run when nothing else wakes the object; the stage adds jitter. Zero: none.
+	// Next is the time until the next run when nothing else wakes the object; the stage adds jitter, and leaves a run that is armed already after
+	// half of that time or more. Zero: none.
 	Next time.Duration
-	// Exact leaves the jitter out.
+	// Exact leaves both out.
 	Exact bool
-	// Idle says that there was nothing to do: the run does not count for the object's pace.
+	// Idle says that there was nothing to do: the run does not count for the object's pace, and is not recorded where it kept nothing new.
 	Idle bool
 	// More says that the run did a part of what is to do, and that the object shall run again at once, after the others that wait. Next is not
 	// looked at: what was armed stays armed, and the last part says when the next run is. A part that got forward hardly counts for the object's

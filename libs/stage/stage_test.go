@@ -362,6 +362,23 @@ func TestGoneObjectsAreForgotten(t *testing.T) {
 	})
 }
 
+// TestAnObjectThatIsThereAgain: a trigger that comes while the object is being forgotten is for the next of its name.
+func TestAnObjectThatIsThereAgain(t *testing.T) {
+	var runs atomic.Int32
+	var self *replica
+	ready := make(chan struct{})
+	self = start(t, bustest.Start(t), handlerFunc(func(ctx context.Context, run *stage.Run) (stage.Result, error) {
+		<-ready
+		if runs.Add(1) > 1 {
+			return stage.Result{}, nil
+		}
+		return stage.Result{Gone: true}, self.TriggerAll(ctx, []types.NamespacedName{run.Key}, stage.Hint{Cause: "created"})
+	}), fast)
+	close(ready)
+	self.Trigger(t.Context(), app, stage.Hint{Cause: "deleted"})
+	waitFor(t, "a run of the new object", func() bool { return runs.Load() == 2 })
+}
+
 func TestPaceLimitsAStorm(t *testing.T) {
 	var runs atomic.Int32
 	o := fast

@@ -45,6 +45,8 @@ type trigger struct {
 	at     time.Time
 	hint   Hint
 	header nats.Header
+	// handedOn says that the worker found it after a run, and its own delivery is still to come.
+	handedOn bool
 }
 
 func newTrigger(seq uint64, at time.Time, header nats.Header) trigger {

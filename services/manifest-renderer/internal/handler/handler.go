@@ -138,7 +138,7 @@ func (h *Handler) bringForward(ctx context.Context, run *stage.Run, k *kustomize
 	started := time.Now()
 	next, failure := h.render(ctx, k, last)
 	if errors.Is(failure, errEarly) {
-		return stage.Result{Next: earlyDelay, Exact: true}, nil
+		return stage.Result{Next: earlyDelay, Exact: true, Idle: true}, nil
 	}
 	if errors.Is(failure, remote.ErrUnderWay) {
 		return stage.Result{Next: fetchDelay, Exact: true}, nil
