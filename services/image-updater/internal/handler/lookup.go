@@ -15,8 +15,9 @@ import (
 
 // tags are those of a listing, by name.
 type tags struct {
-	list []policy.Tag
-	at   map[string]int
+	list  []policy.Tag
+	at    map[string]int
+	known int // of how many it is known what they are
 }
 
 // newTags takes the tags that the scanner does not leave out. What was chosen once stays of age: a cache that was emptied counts
@@ -37,8 +38,9 @@ func (j *job) newTags() (*tags, error) {
 	return t, nil
 }
 
-// mostLookups is how many tags one run asks a registry about; then others have their turn.
-const mostLookups = 100
+// turn is how many tags one run asks a registry about when so many are known. Then others have their turn: policies that need to know nothing
+// more do not wait long behind those that know nothing. As each run reads anew what is known, it does more the more that is.
+func turn(known int) int { return min(max(10, known/20), 100) }
 
 // goneFor is how long a tag without manifest is taken to have none.
 const goneFor = 10 * time.Minute
@@ -52,7 +54,7 @@ func (j *job) evaluate(ctx context.Context) (policy.Result, *tags, error) {
 	}
 	asked := map[string]bool{}
 	var from *registry.Repository
-	for lookups := 0; ; {
+	for {
 		result := j.rules.Evaluate(t.list, time.Now())
 		if len(result.Missing) == 0 {
 			return result, t, nil
@@ -69,12 +71,13 @@ func (j *job) evaluate(ctx context.Context) (policy.Result, *tags, error) {
 			}
 		}
 		for _, name := range result.Missing {
-			if lookups++; lookups > mostLookups {
-				return result, nil, waiting(100*time.Millisecond, fmt.Errorf("images are looked up in %s", j.image.Host()))
+			if j.lookedUp >= turn(t.known-j.lookedUp) {
+				return result, nil, goesOn(fmt.Errorf("images are looked up in %s", j.image.Host()))
 			}
 			if err := j.lookUp(ctx, from, t, name); err != nil {
 				return result, nil, err
 			}
+			j.lookedUp++
 		}
 	}
 }
@@ -119,7 +122,7 @@ func (j *job) recall(ctx context.Context, t *tags, names []string) error {
 		if m := known[d.Digest]; m != nil {
 			t.learn(name, m)
 		} else if d.Digest == "" && time.Since(d.At) < goneFor {
-			t.list[t.at[name]].Gone = true
+			t.lose(name)
 		}
 	}
 	return nil
@@ -130,7 +133,7 @@ func (j *job) lookUp(ctx context.Context, from *registry.Repository, t *tags, na
 	m, err := j.Cache.LookUp(ctx, j.scope(), from, name)
 	switch {
 	case errors.Is(err, registry.ErrNotFound):
-		t.list[t.at[name]].Gone = true
+		t.lose(name)
 		return nil
 	case err != nil:
 		return err
@@ -139,8 +142,15 @@ func (j *job) lookUp(ctx context.Context, from *registry.Repository, t *tags, na
 	return nil
 }
 
+// lose notes that a tag has no manifest.
+func (t *tags) lose(name string) {
+	t.list[t.at[name]].Gone = true
+	t.known++
+}
+
 // learn notes what the image of a tag is. An image that does not say when it was built is older than all that do.
 func (t *tags) learn(name string, m *registry.Metadata) {
+	t.known++
 	tag := &t.list[t.at[name]]
 	tag.Created, tag.Platforms = m.Created, m.Platforms
 	if tag.Created.IsZero() {
