@@ -32,6 +32,7 @@ type job struct {
 	scanned  state.Scanned
 	listing  *imagecache.Listing
 	lookedUp int       // tags that a registry was asked about
+	hasTurn  bool      // to ask about many
 	nextAt   time.Time // when a better tag comes of age; zero for none
 }
 

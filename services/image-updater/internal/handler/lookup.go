@@ -15,9 +15,8 @@ import (
 
 // tags are those of a listing, by name.
 type tags struct {
-	list  []policy.Tag
-	at    map[string]int
-	known int // of how many it is known what they are
+	list []policy.Tag
+	at   map[string]int
 }
 
 // newTags takes the tags that the scanner does not leave out. What was chosen once stays of age: a cache that was emptied counts
@@ -38,9 +37,12 @@ func (j *job) newTags() (*tags, error) {
 	return t, nil
 }
 
-// turn is how many tags one run asks a registry about when so many are known. Then others have their turn: policies that need to know nothing
-// more do not wait long behind those that know nothing. As each run reads anew what is known, it does more the more that is.
-func turn(known int) int { return min(max(10, known/20), 100) }
+const (
+	// fewLookups is how many tags a policy may ask a registry about without a turn: as many as are pushed between two scans.
+	fewLookups = 10
+	// mostLookups is after how many tags a run ends that has a turn.
+	mostLookups = 1000
+)
 
 // goneFor is how long a tag without manifest is taken to have none.
 const goneFor = 10 * time.Minute
@@ -71,14 +73,36 @@ func (j *job) evaluate(ctx context.Context) (policy.Result, *tags, error) {
 			}
 		}
 		for _, name := range result.Missing {
-			if j.lookedUp >= turn(t.known-j.lookedUp) {
-				return result, nil, goesOn(fmt.Errorf("images are looked up in %s", j.image.Host()))
+			if err := j.mayLookUp(); err != nil {
+				return result, nil, err
 			}
 			if err := j.lookUp(ctx, from, t, name); err != nil {
 				return result, nil, err
 			}
 			j.lookedUp++
 		}
+	}
+}
+
+// mayLookUp says whether one more tag may be looked up in this run. Where many are needed, or were by the run before, that wants a turn.
+func (j *job) mayLookUp() error {
+	why := fmt.Errorf("images are looked up in %s", j.image.Host())
+	switch {
+	case j.lookedUp >= mostLookups:
+		return goesOn(why)
+	case j.hasTurn || j.lookedUp < fewLookups && j.before.LookedUp == 0:
+		return nil
+	}
+	if wait := j.turns.take(j.run.Key, time.Now()); wait > 0 {
+		return waiting(wait, why)
+	}
+	j.hasTurn = true
+	return nil
+}
+
+func (j *job) endTurn() {
+	if j.hasTurn {
+		j.turns.giveBack()
 	}
 }
 
@@ -122,7 +146,7 @@ func (j *job) recall(ctx context.Context, t *tags, names []string) error {
 		if m := known[d.Digest]; m != nil {
 			t.learn(name, m)
 		} else if d.Digest == "" && time.Since(d.At) < goneFor {
-			t.lose(name)
+			t.list[t.at[name]].Gone = true
 		}
 	}
 	return nil
@@ -133,7 +157,7 @@ func (j *job) lookUp(ctx context.Context, from *registry.Repository, t *tags, na
 	m, err := j.Cache.LookUp(ctx, j.scope(), from, name)
 	switch {
 	case errors.Is(err, registry.ErrNotFound):
-		t.lose(name)
+		t.list[t.at[name]].Gone = true
 		return nil
 	case err != nil:
 		return err
@@ -142,15 +166,8 @@ func (j *job) lookUp(ctx context.Context, from *registry.Repository, t *tags, na
 	return nil
 }
 
-// lose notes that a tag has no manifest.
-func (t *tags) lose(name string) {
-	t.list[t.at[name]].Gone = true
-	t.known++
-}
-
 // learn notes what the image of a tag is. An image that does not say when it was built is older than all that do.
 func (t *tags) learn(name string, m *registry.Metadata) {
-	t.known++
 	tag := &t.list[t.at[name]]
 	tag.Created, tag.Platforms = m.Created, m.Platforms
 	if tag.Created.IsZero() {
