@@ -38,7 +38,7 @@ func (j *job) newTags() (*tags, error) {
 }
 
 const (
-	// fewLookups is how many tags a policy may ask a registry about without a turn: as many as are pushed between two scans.
+	// fewLookups is how many tags a policy that has chosen may ask a registry about without a turn: as many as are pushed between two scans.
 	fewLookups = 10
 	// mostLookups is after how many tags a run ends that has a turn.
 	mostLookups = 1000
@@ -84,13 +84,14 @@ func (j *job) evaluate(ctx context.Context) (policy.Result, *tags, error) {
 	}
 }
 
-// mayLookUp says whether one more tag may be looked up in this run. Where many are needed, or were by the run before, that wants a turn.
+// mayLookUp says whether one more tag may be looked up in this run. That wants a turn where many are needed, or were by the run before, and
+// where nothing was chosen yet.
 func (j *job) mayLookUp() error {
 	why := fmt.Errorf("images are looked up in %s", j.image.Host())
 	switch {
 	case j.lookedUp >= mostLookups:
 		return goesOn(why)
-	case j.hasTurn || j.lookedUp < fewLookups && j.before.LookedUp == 0:
+	case j.hasTurn || j.chose() && j.lookedUp < fewLookups && j.before.LookedUp == 0:
 		return nil
 	}
 	if wait := j.turns.take(j.run.Key, time.Now()); wait > 0 {
