@@ -40,3 +40,25 @@ func BenchmarkRun(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(runs.Load()), "µs/run")
 }
+
+// BenchmarkPart is the price of one part of an object's work, nothing else going on.
+func BenchmarkPart(b *testing.B) {
+	done := make(chan struct{}, 1)
+	var left atomic.Int64
+	s := start(b, bustest.Start(b), handlerFunc(func(ctx context.Context, run *stage.Run) (stage.Result, error) {
+		_, err := count(ctx, run)
+		more := left.Add(-1) > 0
+		if !more {
+			done <- struct{}{}
+		}
+		return stage.Result{More: more}, err
+	}), fast)
+	for b.Loop() {
+		left.Store(100)
+		if err := s.TriggerAll(b.Context(), []types.NamespacedName{app}, stage.Hint{}); err != nil {
+			b.Fatal(err)
+		}
+		<-done
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(100*b.N), "µs/part")
+}

@@ -8,13 +8,13 @@
 //   - compaction: at most one pending trigger per object; one that arrives during a run causes one more run after it;
 //   - one pair of hands: a run holds a lock with a time to live, renewed while it lasts; when the lock cannot be renewed the
 //     run's context ends, and the server refuses what it still tries to record (the fence);
-//   - nothing lost: a trigger is acknowledged only after the run is recorded and its next run is armed on the server;
+//   - nothing lost: a trigger is acknowledged only after the next run is armed on the server and what the run kept is recorded;
 //   - pace: an object that is triggered all the time runs a few times at once and then at a steady rate;
 //   - parts: a run that cannot do all at once asks for More, and others that wait have their turn in between;
 //   - errors say by their kind what follows: Retry (any error), After, Stall.
 //
-// One run, in order: lock, load record, run, write the record under the fence, arm the next run, acknowledge, look for a newer
-// trigger (and then run again under the same lock), release.
+// One run, in order: lock, load record, run, arm the next run, write the record under the fence, look for a newer trigger (and then
+// run again under the same lock), release, acknowledge.
 //
 // The stage does not know Kubernetes objects, and it does not exclude what is outside its lock: before each outside effect the
 // function calls Run.Guard.

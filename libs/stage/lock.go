@@ -85,6 +85,13 @@ func (l *locks) noteFree(name types.NamespacedName, revision uint64) {
 	l.free[name] = revision
 }
 
+// forgetFree is for when the bus was wiped: it counts revisions anew, and one that was free may be held.
+func (l *locks) forgetFree() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.free)
+}
+
 // claim writes our name over a revision and notes until when that holds.
 func (k *lock) claim(ctx context.Context, revision uint64) error {
 	asked := time.Now()

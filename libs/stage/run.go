@@ -34,9 +34,11 @@ type Run struct {
 // gotForward says whether the run kept anything that was not kept before.
 func (r *Run) gotForward() bool { return r.parts || !bytes.Equal(r.before.State, r.record.State) }
 
-// isAsBefore says whether the record has nothing that matters beside what is stored already.
+// isAsBefore says whether the record has nothing that matters beside what is stored already. When a run is armed the server knows, but a record
+// that says so where none is has each run disarm it again.
 func (r *Run) isAsBefore() bool {
-	return !r.wrote && r.before.Failures == r.record.Failures && r.before.Crashes == r.record.Crashes && bytes.Equal(r.before.State, r.record.State)
+	was, is := &r.before, r.record
+	return !r.wrote && was.Failures == is.Failures && was.Crashes == is.Crashes && bytes.Equal(was.State, is.State) && (was.Next.IsZero() || !is.Next.IsZero())
 }
 
 // Guard says whether the object is still surely in these hands. Call it before each outside effect and stop on an error.

@@ -143,6 +143,7 @@ func (s *Stage) busBack(wiped bool) {
 	s.mu.Unlock()
 	s.renewPulls()
 	if wiped {
+		s.locks.forgetFree()
 		select {
 		case s.resync <- struct{}{}:
 		default:

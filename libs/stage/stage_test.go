@@ -419,6 +419,25 @@ func TestIdleRunsDoNotCountForThePace(t *testing.T) {
 	}
 }
 
+// TestIdleRunsInARowDoNotCountForThePace: each is found by the worker of the one before, under the same lock.
+func TestIdleRunsInARowDoNotCountForThePace(t *testing.T) {
+	var runs atomic.Int32
+	var self *replica
+	ready := make(chan struct{})
+	o := fast
+	o.Pace = stage.Pace{Burst: 2, Every: time.Hour}
+	self = start(t, bustest.Start(t), handlerFunc(func(ctx context.Context, run *stage.Run) (stage.Result, error) {
+		<-ready
+		if runs.Add(1) >= 10 {
+			return stage.Result{Idle: true}, nil
+		}
+		return stage.Result{Idle: true}, self.TriggerAll(ctx, []types.NamespacedName{run.Key}, stage.Hint{})
+	}), o)
+	close(ready)
+	self.Trigger(t.Context(), app, stage.Hint{})
+	waitFor(t, "ten runs", func() bool { return runs.Load() == 10 })
+}
+
 func TestFactsWakeObjects(t *testing.T) {
 	server := bustest.Start(t)
 	woken := make(chan *stage.Run, 10)
