@@ -1,8 +1,9 @@
 # All that is done to this repository by hand or by a machine. `make` lists it.
 #
-# The workspace (go.work) holds the product and its tests. Outside it are two
+# The workspace (go.work) holds the product and its tests. Outside it are three
 # modules whose dependencies must not reach the product: tools/dev, the tools of
-# this file, and tools/controlplane, the Kubernetes servers that tests run on.
+# this file, tools/controlplane, the Kubernetes servers that tests run on, and
+# tools/registry, the registry that a benchmark scans.
 
 SHELL := bash
 .SHELLFLAGS := -o errexit -o nounset -o pipefail -c

@@ -52,4 +52,8 @@ func (c *Cache) PutDigest(ctx context.Context, s Scope, tag string, d Digest) er
 	return unavailable("store digest", err)
 }
 
+func (c *Cache) dropDigest(ctx context.Context, s Scope, tag string) error {
+	return unavailable("drop digest", c.redis.HDel(ctx, c.digestsKey(s), c.codec.id("tag", tag)).Err())
+}
+
 func (c *Cache) digestsKey(s Scope) string { return c.codec.key("digests", s.Image, s.Credential) }

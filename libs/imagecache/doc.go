@@ -13,6 +13,7 @@
 //	push:{id}    when somebody last said that the image was pushed; value; as long as a listing
 //	digests:{id} hash of the image under the credential: keyed digest of a tag → value with its manifest digest; 30 days after the last write
 //	meta:{id}    what the manifest of a digest says; value; for ever
+//	begun:{id}   the same, not read to its end yet, with where to go on; value; a day
 //	rate:{id}    budget of a registry host: hash of numbers, not authenticated; until it is full again
 //
 // A value is one byte of version (1), 32 bytes of HMAC-SHA256 over version, key (and field) and payload, and the payload: JSON,

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -177,6 +178,21 @@ func (c *Cache) listing(s Scope, command *redis.StringCmd) (*Listing, error) {
 		return nil, err
 	}
 	return w.listing()
+}
+
+// Latest returns the listing of an image under a credential, nil when there is none, and when somebody last spoke of a push of the image.
+func (c *Cache) Latest(ctx context.Context, s Scope) (*Listing, time.Time, error) {
+	pipe := c.redis.Pipeline()
+	listing, pushed := pipe.Get(ctx, c.listingKey(s)), pipe.Get(ctx, c.pushedKey(s.Image))
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, time.Time{}, unavailable("read tags", err)
+	}
+	at, err := c.pushed(s.Image, pushed)
+	if err != nil {
+		return nil, at, err
+	}
+	l, err := c.listing(s, listing)
+	return l, at, err
 }
 
 // ListingOf returns the listing that a record names by its digest; nil when the cache has none or another one: then the record

@@ -24,6 +24,8 @@ type Lock struct {
 	// Listing and Partial are what there was when the lock was taken; nil for none.
 	Listing *Listing
 	Partial *Partial
+	// PushedAt is when somebody last spoke of a push; zero when nobody did for long.
+	PushedAt time.Time
 
 	cache      *Cache
 	scope      Scope
@@ -37,7 +39,7 @@ func (c *Cache) Begin(ctx context.Context, s Scope) (*Lock, error) {
 	l := &Lock{cache: c, scope: s, key: c.codec.key("lock", s.Image, s.Credential), token: rand.Text()}
 	pipe := c.redis.Pipeline()
 	got := pipe.SetNX(ctx, l.key, l.token, lockLife)
-	listing, partial := pipe.Get(ctx, c.listingKey(s)), pipe.Get(ctx, c.partialKey(s))
+	listing, partial, pushed := pipe.Get(ctx, c.listingKey(s)), pipe.Get(ctx, c.partialKey(s)), pipe.Get(ctx, c.pushedKey(s.Image))
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return nil, unavailable("begin scan", err)
 	}
@@ -45,14 +47,19 @@ func (c *Cache) Begin(ctx context.Context, s Scope) (*Lock, error) {
 		return nil, nil
 	}
 	l.keep(ctx)
-	var err, errPartial error
-	l.Listing, err = c.listing(s, listing)
-	l.Partial, errPartial = c.partial(s, partial)
-	if err = errors.Join(err, errPartial); err != nil {
+	if err := l.read(listing, partial, pushed); err != nil {
 		l.Release(ctx)
 		return nil, err
 	}
 	return l, nil
+}
+
+func (l *Lock) read(listing, partial, pushed *redis.StringCmd) error {
+	var errs [3]error
+	l.Listing, errs[0] = l.cache.listing(l.scope, listing)
+	l.Partial, errs[1] = l.cache.partial(l.scope, partial)
+	l.PushedAt, errs[2] = l.cache.pushed(l.scope.Image, pushed)
+	return errors.Join(errs[:]...)
 }
 
 // Finish stores the listing that the scan made, forgets what was read of it before, and releases the lock.

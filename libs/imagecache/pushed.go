@@ -3,6 +3,8 @@ package imagecache
 import (
 	"context"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // pushedLife is how long it is known that somebody spoke of a push: as long as a listing lasts that may be older.
@@ -16,8 +18,12 @@ func (c *Cache) NotePush(ctx context.Context, image string) error {
 
 // PushedAt returns when somebody last spoke of a push of an image; zero when nobody did for long.
 func (c *Cache) PushedAt(ctx context.Context, image string) (time.Time, error) {
+	return c.pushed(image, c.redis.Get(ctx, c.pushedKey(image)))
+}
+
+func (c *Cache) pushed(image string, command *redis.StringCmd) (time.Time, error) {
 	var at time.Time
-	_, err := c.get(ctx, "push", c.pushedKey(image), &at)
+	_, err := c.answer(command, "push", c.pushedKey(image), &at)
 	return at, err
 }
 

@@ -97,10 +97,10 @@ func New(o Options) (*Installation, error) {
 	}
 	i := &Installation{options: o, busDir: o.BusDir, count: map[string]int{}}
 	var err error
-	if i.busPort, err = freePort(); err != nil {
+	if i.busPort, err = FreePort(); err != nil {
 		return nil, err
 	}
-	if i.cachePort, err = freePort(); err != nil {
+	if i.cachePort, err = FreePort(); err != nil {
 		return nil, err
 	}
 	return i, nil
@@ -115,7 +115,7 @@ func Start(ctx context.Context, o Options) (*Installation, error) {
 	if err := i.StartBus(); err != nil {
 		return nil, err
 	}
-	if err := i.waitBus(ctx); err != nil {
+	if err := i.WaitBus(ctx); err != nil {
 		i.Stop()
 		return nil, err
 	}
@@ -228,8 +228,8 @@ func (i *Installation) Cache() *process.Process {
 	return i.cache
 }
 
-// waitBus returns when the bus takes connections, so that services need not say that they wait for it.
-func (i *Installation) waitBus(ctx context.Context) error {
+// WaitBus returns when the bus takes connections, so that services need not say that they wait for it.
+func (i *Installation) WaitBus(ctx context.Context) error {
 	return waitTCP(ctx, i.Bus(), fmt.Sprintf("127.0.0.1:%d", i.busPort))
 }
 
@@ -262,7 +262,7 @@ func (i *Installation) WipeBus() error { return os.RemoveAll(i.busDir) }
 
 // StartReplica starts one more replica of a service. It does not wait for it to be ready.
 func (i *Installation) StartReplica(service string) (*Replica, error) {
-	metrics, err := freePort()
+	metrics, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -272,7 +272,7 @@ func (i *Installation) StartReplica(service string) (*Replica, error) {
 	i.mu.Unlock()
 	r := &Replica{Service: service, metrics: fmt.Sprintf("127.0.0.1:%d", metrics)}
 	if slices.Contains(HookServices, service) {
-		port, err := freePort()
+		port, err := FreePort()
 		if err != nil {
 			return nil, err
 		}
@@ -390,9 +390,9 @@ func (i *Installation) Stop() {
 	}
 }
 
-// freePort finds a port that nobody listens on. It is below those that connections are made from: one of these could take it before the
+// FreePort finds a port that nobody listens on. It is below those that connections are made from: one of these could take it before the
 // server does that it is for.
-func freePort() (int, error) {
+func FreePort() (int, error) {
 	const first, ports, tries = 20_000, 12_000, 100
 	var err error
 	for range tries {

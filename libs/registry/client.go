@@ -89,6 +89,9 @@ type Repository struct {
 // Repository makes a Repository; nothing is asked.
 func (c *Client) Repository(i Image, a Access) *Repository { return &Repository{c, i, a} }
 
+// Host is the registry.
+func (r *Repository) Host() string { return r.image.Host() }
+
 func (c *Client) speaksPlain(host string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -41,6 +41,11 @@ func (i Image) Host() string { return i.repository.RegistryStr() }
 // Path is the repository within the registry.
 func (i Image) Path() string { return i.repository.RepositoryStr() }
 
+// countsPulls says whether the registry lets few manifests be read and any number of digests.
+func (i Image) countsPulls() bool {
+	return i.Host() == name.DefaultRegistry || i.Host() == "registry-1.docker.io"
+}
+
 // tagPattern is what the distribution specification allows; other names in a listing are dropped.
 var tagPattern = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 

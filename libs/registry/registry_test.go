@@ -454,3 +454,25 @@ func TestDockerConfig(t *testing.T) {
 		}
 	}
 }
+
+// Where reading a manifest counts as a pull, a tag is asked for its digest alone; elsewhere its manifest comes with the answer.
+func TestTagged(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	want := s.Push(t, "app", "1", registrytest.Image{Created: time.Now()})
+	r := client(t, &budget{}).Repository(image(t, s.Host()+"/app"), registry.Access{})
+	m, err := r.Tagged(t.Context(), "1")
+	if err != nil || m.Digest != want || m.IsUnread() {
+		t.Fatalf("tag 1 is %+v, %v; want more than digest %s", m, err, want)
+	}
+	if err := r.Complete(t.Context(), m); err != nil || m.Created.IsZero() || len(s.Requests()) != 2 {
+		t.Errorf("%+v after %d requests, %v", m, len(s.Requests()), err)
+	}
+	s.SetFault(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Docker-Content-Digest", want)
+		_, _ = w.Write([]byte(`{"config":{}}`))
+		return true
+	})
+	if _, err := r.Tagged(t.Context(), "1"); !errors.Is(err, registry.ErrMalformed) {
+		t.Errorf("err = %v for another manifest than the digest's, want %v", err, registry.ErrMalformed)
+	}
+}

@@ -135,6 +135,8 @@ type Chosen struct {
 	Rules string `json:"rules,omitempty"`
 	// Decision says of how many tags it was made and why others were not chosen.
 	Decision *Decision `json:"decision,omitempty"`
+	// LookedUp is how many tags a registry was asked about since the last choice.
+	LookedUp int `json:"lookedUp,omitempty"`
 	// Told is the choice that was last published as a fact; Failed the failure that was last told.
 	Told   string `json:"told,omitempty"`
 	Failed string `json:"failed,omitempty"`

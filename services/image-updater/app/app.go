@@ -28,6 +28,9 @@ import (
 // unusedMirror is how long the mirror of a repository that no automation uses is kept.
 const unusedMirror = 24 * time.Hour
 
+// eventsPerSecond is how many good news are written as Events in a second; after an installation there is one for each object.
+const eventsPerSecond = 20
+
 // Config is what image-updater can be told.
 type Config = config.Config
 
@@ -47,7 +50,7 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 	if err := cache.Ping(ctx); err != nil {
 		env.Log.Warn("policies wait for the image cache", "err", err)
 	}
-	events, err := env.Cluster.NewEvents("image-updater")
+	events, err := env.Cluster.NewPacedEvents("image-updater", eventsPerSecond)
 	if err != nil {
 		return err
 	}

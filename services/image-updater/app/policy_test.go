@@ -217,8 +217,8 @@ func TestGates(t *testing.T) {
 	w.scan("app")
 	w.chooses("newest", "build-b")
 	w.chooses("newest-build", "build-b")
-	if n := w.registry.Count("HEAD "); n < 1 || n > 2 {
-		t.Errorf("%d requests for the digest of one new tag that two policies ask for", n)
+	if n := w.registry.Count("GET /v2/org/app/manifests/build-b"); n < 1 || n > 2 || w.registry.Count("GET /v2/org/app/manifests/") != n {
+		t.Errorf("%d requests for the manifest of one new tag that two policies ask for, of %d for manifests", n, w.registry.Count("GET /v2/org/app/manifests/"))
 	}
 	// A tag whose manifest is gone is not chosen, and does not block the others.
 	w.registry.SetTags("org/app", "1.0.0", "1.1.0", "build-a", "build-b", "build-c")

@@ -20,6 +20,9 @@ import (
 	"github.com/sluice-cd/sluice/services/registry-scanner/internal/handler"
 )
 
+// eventsPerSecond is how many good news are written as Events in a second; after an installation there is one for each object.
+const eventsPerSecond = 20
+
 // Config is what registry-scanner can be told.
 type Config = config.Config
 
@@ -50,7 +53,7 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 	if err != nil {
 		return err
 	}
-	events, err := env.Cluster.NewEvents("registry-scanner")
+	events, err := env.Cluster.NewPacedEvents("registry-scanner", eventsPerSecond)
 	if err != nil {
 		return err
 	}

@@ -69,19 +69,22 @@ func (r *registry) serveBuild(w http.ResponseWriter, request *http.Request) {
 		return
 	}
 	repository, reference, _ := strings.Cut(path, "/manifests/")
+	digest := reference
+	if !strings.HasPrefix(reference, "sha256:") {
+		var found bool
+		if digest, found = r.resolve(repository, reference); !found {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Docker-Content-Digest", digest)
+	}
 	if request.Method != http.MethodHead {
 		r.manifests.Add(1)
-		r.serveDocument(w, manifestType, repository, reference, build.manifest)
+		r.serveDocument(w, manifestType, repository, digest, build.manifest)
 		return
 	}
 	r.digests.Add(1)
-	digest, found := r.resolve(repository, reference)
-	if !found {
-		w.WriteHeader(http.StatusNotFound)
-		return
-	}
 	w.Header().Set("Content-Type", manifestType)
-	w.Header().Set("Docker-Content-Digest", digest)
 }
 
 // resolve returns the digest that a tag points at, and notes whether tags are asked for from the last one down, those apart that were added later.

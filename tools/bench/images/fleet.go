@@ -69,7 +69,7 @@ func (f *fleet) move(ctx context.Context, images []string, tag string) (time.Dur
 	if err != nil {
 		return 0, err
 	}
-	objects := f.b.imageRepositories(images)
+	objects := imageRepositories(f.b.registry, images)
 	began := time.Now()
 	for _, image := range images {
 		f.b.registry.add(image, tag)
@@ -193,7 +193,7 @@ func (f *fleet) updateAlone(ctx context.Context, tag string) (string, error) {
 	for _, image := range f.images {
 		f.b.registry.add(image, tag)
 	}
-	if err := errors.Join(f.b.request(ctx, f.b.imageRepositories(f.images)), wait()); err != nil {
+	if err := errors.Join(f.b.request(ctx, imageRepositories(f.b.registry, f.images)), wait()); err != nil {
 		return "", err
 	}
 	began := time.Now()

@@ -27,13 +27,13 @@ type floor struct {
 }
 
 // measureFloor lists images and writes statuses of objects that nobody scans, and removes those objects again. Sluice must not be running.
-func (b *bench) measureFloor(ctx context.Context, names []string) (floor, error) {
+func (b *bench) measureFloor(ctx context.Context, in catalog, names []string) (floor, error) {
 	var f floor
 	var err error
-	if f.list, err = b.listBare(ctx, names); err != nil {
+	if f.list, err = b.listBare(ctx, in, names); err != nil {
 		return f, err
 	}
-	objects := b.imageRepositories(names)
+	objects := imageRepositories(in, names)
 	for _, o := range objects {
 		o.SetName("floor-" + o.GetName())
 		o.(*imagev1.ImageRepository).Spec.Suspend = true
@@ -67,13 +67,13 @@ func (b *bench) writeBare(ctx context.Context, o client.Object) error {
 }
 
 // listBare lists the tags of images with a plain client and returns how long all of it took.
-func (b *bench) listBare(ctx context.Context, names []string) (time.Duration, error) {
+func (b *bench) listBare(ctx context.Context, in catalog, names []string) (time.Duration, error) {
 	connections := b.options.concurrency
 	plain := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections, MaxConnsPerHost: connections}}
 	defer plain.CloseIdleConnections()
 	began := time.Now()
 	err := lab.Each(connections, names, func(name string) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, b.registry.URL+"/v2/"+name+"/tags/list?n=1000", nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+in.host()+"/v2/"+name+"/tags/list?n=1000", nil)
 		if err != nil {
 			return err
 		}

@@ -1,5 +1,5 @@
 // Command images measures how fast images are scanned, and how fast a pushed image becomes a commit: it starts an API server, a git server,
-// a registry that counts, and Sluice on this machine, and prints what it found.
+// registries that count, and Sluice on this machine, and prints what it found.
 package main
 
 import (
@@ -29,7 +29,9 @@ type options struct {
 	timeout, rest time.Duration
 	keep          bool
 	latency       time.Duration // of a registry that is not on this machine
+	interval      time.Duration // of images in a real registry
 	bin           string        // folder with programs; empty to build them
+	profiles      string        // folder for profiles of the services while they scan; empty for none
 	redis         string        // program of the cache; empty for the embedded one
 	only          []string
 	progress      io.Writer
@@ -51,8 +53,10 @@ func parse(args []string) (*options, error) {
 	f.DurationVar(&o.rest, "rest", 5*time.Second, "time between two pushes; more than 4s keeps clear of the limit of runs of one object")
 	f.BoolVar(&o.keep, "keep", false, "leave the folder with data and logs, and say where it is")
 	f.DurationVar(&o.latency, "latency", 50*time.Millisecond, "of a registry that is not on this machine, which is scanned for the first time, too; 0 for none")
+	f.DurationVar(&o.interval, "interval", time.Minute, "of the images in a real registry; longer than their first scan takes")
+	f.StringVar(&o.profiles, "profiles", "", "`folder` for profiles of the services while they scan, which takes a part of the machine; empty for none")
 	f.StringVar(&o.redis, "redis", "", "`program` of a Redis or Valkey server; empty for the embedded cache")
-	only := f.String("only", "scan,push,burst", "`parts` to measure, of "+strings.Join(parts(), ","))
+	only := f.String("only", "scan,real,push,burst", "`parts` to measure, of "+strings.Join(parts(), ","))
 	f.StringVar(&o.bin, "bin", "", "`folder` with the programs; empty builds them")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -76,7 +80,7 @@ func parse(args []string) (*options, error) {
 }
 
 // parts are what can be measured, in order.
-func parts() []string { return []string{"scan", "push", "burst", "newest"} }
+func parts() []string { return []string{"scan", "real", "push", "burst", "newest"} }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -102,7 +106,7 @@ func run(ctx context.Context, o *options, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.stop()) }()
-	measures := map[string]func(context.Context) ([]string, error){"scan": l.scans, "push": l.push, "burst": l.burst, "newest": l.newest}
+	measures := map[string]func(context.Context) ([]string, error){"scan": l.scans, "real": l.real, "push": l.push, "burst": l.burst, "newest": l.newest}
 	for _, part := range o.only {
 		lines, err := measures[part](ctx)
 		for _, line := range lines {

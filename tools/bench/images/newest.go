@@ -17,8 +17,8 @@ import (
 	"github.com/sluice-cd/sluice/tools/bench/internal/report"
 )
 
-// requestsPerBuild is what a registry is asked about a tag of which nothing is known: its digest, its manifest, its configuration.
-const requestsPerBuild = 3
+// requestsPerBuild is what a registry is asked about a tag of which nothing is known: its manifest and its configuration.
+const requestsPerBuild = 2
 
 // known is an image whose builds are known while those of the others are looked up.
 const known = "known-00000"
@@ -36,7 +36,7 @@ func (b *bench) newest(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	b.Say("a plain scan, without policies")
-	plain, err := b.rescan(ctx, names)
+	plain, err := b.rescan(ctx, b.registry, names)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func (b *bench) newest(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return lines, err
 	}
-	warm, err := b.rescan(ctx, names)
+	warm, err := b.rescan(ctx, b.registry, names)
 	if err != nil {
 		return lines, err
 	}
@@ -57,10 +57,8 @@ func (b *bench) newest(ctx context.Context) ([]string, error) {
 func (b *bench) limit(ctx context.Context) error {
 	b.registry.latency.Store(0)
 	for _, service := range localrun.ImageServices {
-		for _, r := range b.Sluice.Replicas(service) {
-			if err := b.End(r); err != nil {
-				return err
-			}
+		if err := b.endAll(service); err != nil {
+			return err
 		}
 		b.flags[service] = append(b.flags[service], "--registry-rps", fmt.Sprint(b.options.rps), "--registry-burst", fmt.Sprint(b.options.burst))
 	}
@@ -87,7 +85,7 @@ func (b *bench) settleBuilds(ctx context.Context, names []string) error {
 	}
 	scanned := b.follow(ctx, &imagev1.ImageRepositoryList{}, func(o client.Object) bool { return mine[o.GetName()] && isScanned(o) }, len(all))
 	decided := b.follow(ctx, &imagev1.ImagePolicyList{}, chose("known", tag(tags/2)), 1)
-	if err := b.create(ctx, append(b.imageRepositories(all), newestPolicy(known))); err != nil {
+	if err := b.create(ctx, append(imageRepositories(b.registry, all), newestPolicy(known))); err != nil {
 		return err
 	}
 	if err := scanned(); err != nil {
@@ -103,7 +101,9 @@ func (b *bench) cold(ctx context.Context, names []string) ([]string, error) {
 		policies[i] = newestPolicy(name)
 	}
 	b.Say("looking up the builds of %d images, %.0f requests a second", len(names), b.options.rps)
-	b.registry.reset()
+	if err := b.registry.reset(ctx); err != nil {
+		return nil, err
+	}
 	window, err := b.Meter.Begin(ctx)
 	if err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func (b *bench) cold(ctx context.Context, names []string) ([]string, error) {
 	}
 	meanwhile := b.pushMeanwhile(ctx)
 	if err := wait(); err != nil {
-		return nil, fmt.Errorf("%d of %d policies chose, after %d requests: %w", len(took.all), len(names), b.registry.asked(), err)
+		return nil, fmt.Errorf("%d of %d policies chose, after %d requests: %w", len(took.all), len(names), b.registry.requests(), err)
 	}
 	cold := time.Since(took.began)
 	usage, err := window.End(ctx)
@@ -133,7 +133,7 @@ func (b *bench) describeCold(cold time.Duration, took []time.Duration, usage *ga
 	defer r.mu.Unlock()
 	return []string{
 		fmt.Sprintf("newest by build time of %d images of %d tags, nothing known, budget of %.0f requests a second and a burst of %d: %.1f s; %.0f requests a second",
-			o.images, o.builds, o.rps, o.burst, cold.Seconds(), float64(r.asked())/cold.Seconds()),
+			o.images, o.builds, o.rps, o.burst, cold.Seconds(), float64(r.requests())/cold.Seconds()),
 		fmt.Sprintf("  requests: %d for lists, %d for digests, %d for manifests, %d for configurations; at most %.0f ahead of the rate; %d tags asked for after a lower one",
 			r.listed.Load(), r.digests.Load(), r.manifests.Load(), r.configs.Load(), r.pace.most, r.disordered),
 		fmt.Sprintf("  policies that had chosen: the first after %.1f s, a tenth after %.1f s, half after %.1f s",
@@ -177,7 +177,7 @@ func (b *bench) pushBuild(ctx context.Context, number int) (time.Duration, error
 	wait := b.follow(ctx, &imagev1.ImagePolicyList{}, chose("known", tag(number)), 1)
 	began := time.Now()
 	b.registry.addBuilds(known, number, number+1, b.options.builds)
-	if err := b.request(ctx, b.imageRepositories([]string{known})); err != nil {
+	if err := b.request(ctx, imageRepositories(b.registry, []string{known})); err != nil {
 		return 0, err
 	}
 	err := wait()
@@ -190,7 +190,9 @@ func (b *bench) decideAgain(ctx context.Context, names []string) (string, error)
 	for i, name := range names {
 		policies[i] = newestPolicy(name)
 	}
-	b.registry.reset()
+	if err := b.registry.reset(ctx); err != nil {
+		return "", err
+	}
 	began := time.Now()
 	wait := b.follow(ctx, &imagev1.ImagePolicyList{}, func(o client.Object) bool {
 		p := o.(*imagev1.ImagePolicy)
@@ -203,7 +205,7 @@ func (b *bench) decideAgain(ctx context.Context, names []string) (string, error)
 	asked := time.Since(began)
 	err := wait()
 	return fmt.Sprintf("  all policies decide again, each asked to: %.2f s, of which asking took %.2f s; %d requests",
-		time.Since(began).Seconds(), asked.Seconds(), b.registry.asked()), err
+		time.Since(began).Seconds(), asked.Seconds(), b.registry.requests()), err
 }
 
 // times are when objects were first seen as wanted, since it began.

@@ -23,11 +23,11 @@ func imageRepository(host, name string) *imagev1.ImageRepository {
 	return &imagev1.ImageRepository{ObjectMeta: object(name), Spec: imagev1.ImageRepositorySpec{Image: host + "/" + name, Interval: hour}}
 }
 
-// imageRepositories follow images of the registry.
-func (b *bench) imageRepositories(names []string) []client.Object {
+// imageRepositories follow images of a registry.
+func imageRepositories(in catalog, names []string) []client.Object {
 	objects := make([]client.Object, len(names))
 	for i, name := range names {
-		objects[i] = imageRepository(b.registry.host(), name)
+		objects[i] = imageRepository(in.host(), name)
 	}
 	return objects
 }

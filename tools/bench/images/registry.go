@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -31,9 +32,16 @@ type registry struct {
 
 func startRegistry() *registry {
 	r := &registry{lists: map[string][]byte{}, tags: map[string][]string{}, built: map[string]int{}, builds: map[string]build{}}
-	r.reset()
+	_ = r.reset(context.Background())
 	r.Server = httptest.NewServer(r)
 	return r
+}
+
+func (r *registry) title() string {
+	if latency := time.Duration(r.latency.Load()); latency > 0 {
+		return "a registry that answers after " + latency.String()
+	}
+	return "a registry that answers from memory"
 }
 
 func (r *registry) host() string { return strings.TrimPrefix(r.URL, "http://") }
@@ -51,7 +59,7 @@ func (r *registry) add(repository string, tags ...string) {
 }
 
 // reset forgets what was counted.
-func (r *registry) reset() {
+func (r *registry) reset(context.Context) error {
 	for _, count := range []*atomic.Int64{&r.listed, &r.digests, &r.manifests, &r.configs} {
 		count.Store(0)
 	}
@@ -59,6 +67,14 @@ func (r *registry) reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lastAsked, r.disordered, r.pace.most = map[string]int{}, 0, 0
+	return nil
+}
+
+func (r *registry) firstAsked() time.Time {
+	if first := r.first.Load(); first != nil {
+		return *first
+	}
+	return time.Time{}
 }
 
 // aboutImages is how many requests were about images rather than lists of tags.
@@ -66,8 +82,12 @@ func (r *registry) aboutImages() int64 {
 	return r.digests.Load() + r.manifests.Load() + r.configs.Load()
 }
 
-// asked is how many requests there were.
-func (r *registry) asked() int64 { return r.listed.Load() + r.aboutImages() }
+func (r *registry) asked(context.Context) (lists, others int64, err error) {
+	return r.listed.Load(), r.aboutImages(), nil
+}
+
+// requests is how many there were.
+func (r *registry) requests() int64 { return r.listed.Load() + r.aboutImages() }
 
 func (r *registry) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	repository, isList := strings.CutSuffix(strings.TrimPrefix(request.URL.Path, "/v2/"), "/tags/list")

@@ -25,6 +25,7 @@ type bench struct {
 	options  *options
 	registry *registry
 	known    int                 // image repositories that were scanned
+	profiled int                 // scans of which there are profiles
 	flags    map[string][]string // of services that are started from now on
 }
 
@@ -69,7 +70,7 @@ func (b *bench) startSluice(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(sluice.StartBus(), sluice.StartCache(ctx)); err != nil {
+	if err := errors.Join(sluice.StartBus(), sluice.StartCache(ctx), sluice.WaitBus(ctx)); err != nil {
 		sluice.Stop()
 		return err
 	}
@@ -149,8 +150,12 @@ func (b *bench) see(ctx context.Context, list client.ObjectList, ok func(client.
 
 // costs says what something took: processor time and memory of each process at its worst moment, and what it did.
 func costs(u *gauge.Usage) string {
+	requests := map[string]float64{}
+	for kind, n := range u.Requests {
+		requests[kind.String()] = n
+	}
 	return listed("  processor seconds:", u.CPU, "%.1f") + listed(", and beside:", u.Beside, "%.1f") +
-		listed("\n  MiB at most:", mebibytes(u.Peak), "%.0f") + listed("\n  runs:", u.Runs, "%.0f") + listed("; messages stored:", u.Stored, "%.0f")
+		listed("\n  MiB at most:", mebibytes(u.Peak), "%.0f") + listed("\n  runs:", u.Runs, "%.0f") + listed("; messages stored:", u.Stored, "%.0f") + listed("\n  requests to the API server:", requests, "%.0f")
 }
 
 func listed(text string, values map[string]float64, format string) string {

@@ -41,7 +41,7 @@ func (j *job) decide(ctx context.Context, result policy.Result, t *tags) error {
 		return failed(metav1.StatusFailure, noTag(result))
 	}
 	k := &j.known
-	k.HeldReason, k.Held = "", ""
+	k.HeldReason, k.Held, k.LookedUp = "", "", 0
 	if held != nil {
 		k.HeldReason, k.Held = held.reason, held.message
 	}

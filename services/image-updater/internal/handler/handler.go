@@ -37,11 +37,14 @@ type Config struct {
 var patience = stage.Backoff{Base: time.Second, Max: 5 * time.Minute}
 
 // Policies is the handler of stage policy.
-type Policies struct{ Config }
+type Policies struct {
+	Config
+	turns *turns
+}
 
 // New makes the stage, and watches what wakes it. It is called before the cache of the cluster starts.
 func New(ctx context.Context, c Config) (*stage.Stage, error) {
-	p := &Policies{c}
+	p := &Policies{c, newTurns(c.Slots)}
 	cluster := c.Env.Cluster
 	if err := indexRepositories(ctx, cluster); err != nil {
 		return nil, err
@@ -135,6 +138,7 @@ func (p *Policies) Run(ctx context.Context, run *stage.Run) (stage.Result, error
 	if err := j.load(); err != nil {
 		return stage.Result{}, err
 	}
+	defer j.endTurn()
 	err = j.choose(ctx)
 	if err == nil {
 		err = j.succeeded(ctx)

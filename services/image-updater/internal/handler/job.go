@@ -26,12 +26,14 @@ type job struct {
 
 	before, known state.Chosen // what was saved, and what is to be
 
-	repo    *imagev1.ImageRepository
-	image   registry.Image
-	rules   *policy.Policy
-	scanned state.Scanned
-	listing *imagecache.Listing
-	nextAt  time.Time // when a better tag comes of age; zero for none
+	repo     *imagev1.ImageRepository
+	image    registry.Image
+	rules    *policy.Policy
+	scanned  state.Scanned
+	listing  *imagecache.Listing
+	lookedUp int       // tags that a registry was asked about
+	hasTurn  bool      // to ask about many
+	nextAt   time.Time // when a better tag comes of age; zero for none
 }
 
 // load reads what was last chosen. Where the bus lost it, the status has it.

@@ -37,8 +37,12 @@ func (j *job) newTags() (*tags, error) {
 	return t, nil
 }
 
-// mostLookups is how many tags one run asks a registry about; then others have their turn.
-const mostLookups = 100
+const (
+	// fewLookups is how many tags a policy that has chosen may ask a registry about without a turn: as many as are pushed between two scans.
+	fewLookups = 10
+	// mostLookups is after how many tags a run ends that has a turn.
+	mostLookups = 1000
+)
 
 // goneFor is how long a tag without manifest is taken to have none.
 const goneFor = 10 * time.Minute
@@ -52,7 +56,7 @@ func (j *job) evaluate(ctx context.Context) (policy.Result, *tags, error) {
 	}
 	asked := map[string]bool{}
 	var from *registry.Repository
-	for lookups := 0; ; {
+	for {
 		result := j.rules.Evaluate(t.list, time.Now())
 		if len(result.Missing) == 0 {
 			return result, t, nil
@@ -69,13 +73,37 @@ func (j *job) evaluate(ctx context.Context) (policy.Result, *tags, error) {
 			}
 		}
 		for _, name := range result.Missing {
-			if lookups++; lookups > mostLookups {
-				return result, nil, waiting(100*time.Millisecond, fmt.Errorf("images are looked up in %s", j.image.Host()))
+			if err := j.mayLookUp(); err != nil {
+				return result, nil, err
 			}
 			if err := j.lookUp(ctx, from, t, name); err != nil {
 				return result, nil, err
 			}
+			j.lookedUp++
 		}
+	}
+}
+
+// mayLookUp says whether one more tag may be looked up in this run. That wants a turn where many are needed, or were by the run before, and
+// where nothing was chosen yet.
+func (j *job) mayLookUp() error {
+	why := fmt.Errorf("images are looked up in %s", j.image.Host())
+	switch {
+	case j.lookedUp >= mostLookups:
+		return goesOn(why)
+	case j.hasTurn || j.chose() && j.lookedUp < fewLookups && j.before.LookedUp == 0:
+		return nil
+	}
+	if wait := j.turns.take(j.run.Key, time.Now()); wait > 0 {
+		return waiting(wait, why)
+	}
+	j.hasTurn = true
+	return nil
+}
+
+func (j *job) endTurn() {
+	if j.hasTurn {
+		j.turns.giveBack()
 	}
 }
 
@@ -127,28 +155,16 @@ func (j *job) recall(ctx context.Context, t *tags, names []string) error {
 
 // lookUp asks the registry about a tag.
 func (j *job) lookUp(ctx context.Context, from *registry.Repository, t *tags, name string) error {
-	digest, err := from.Digest(ctx, name)
-	if errors.Is(err, registry.ErrNotFound) {
+	m, err := j.Cache.LookUp(ctx, j.scope(), from, name)
+	switch {
+	case errors.Is(err, registry.ErrNotFound):
 		t.list[t.at[name]].Gone = true
-		return j.Cache.PutDigest(ctx, j.scope(), name, imagecache.Digest{At: time.Now()})
-	}
-	if err != nil {
+		return nil
+	case err != nil:
 		return err
-	}
-	m, err := j.Cache.Metadata(ctx, j.image.Host(), digest)
-	if err != nil {
-		return err
-	}
-	if m == nil {
-		if m, err = from.Metadata(ctx, digest); err != nil {
-			return err
-		}
-		if err := j.Cache.PutMetadata(ctx, j.image.Host(), m); err != nil {
-			return err
-		}
 	}
 	t.learn(name, m)
-	return j.Cache.PutDigest(ctx, j.scope(), name, imagecache.Digest{Digest: digest, At: time.Now()})
+	return nil
 }
 
 // learn notes what the image of a tag is. An image that does not say when it was built is older than all that do.

@@ -125,6 +125,7 @@ func (j *job) failed(ctx context.Context, failure error) (stage.Result, error) {
 	}
 	told := classify(failure)
 	j.known = j.before
+	j.known.LookedUp += j.lookedUp
 	if told.keeps && j.chose() {
 		return j.kept(ctx, told)
 	}
@@ -152,6 +153,8 @@ func (j *job) failed(ctx context.Context, failure error) (stage.Result, error) {
 		return stage.Result{}, err
 	}
 	switch {
+	case told.more:
+		return stage.Result{More: true}, nil
 	case told.stalled:
 		return stage.Result{}, stage.Stall(failure)
 	case told.after > 0:
@@ -185,6 +188,9 @@ func (j *job) kept(ctx context.Context, told *problem) (stage.Result, error) {
 	kube.MarkReady(&j.policy.Status.Conditions, j.policy.Generation, meta.SucceededReason, j.message())
 	if err := j.write(ctx, before); err != nil {
 		return stage.Result{}, err
+	}
+	if told.more {
+		return stage.Result{More: true}, j.save(ctx)
 	}
 	return stage.Result{Next: told.after, Idle: true}, j.save(ctx)
 }

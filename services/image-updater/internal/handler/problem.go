@@ -18,6 +18,7 @@ type problem struct {
 	reason  string
 	stalled bool          // nothing changes before the spec does
 	keeps   bool          // what was chosen by the present rules stays, and the policy stays ready
+	more    bool          // a part was done, and the next run goes on at once
 	after   time.Duration // when to try again; zero for growing delays
 	error
 }
@@ -32,6 +33,10 @@ func failed(reason string, err error) error { return &problem{reason: reason, er
 
 func waiting(after time.Duration, err error) error {
 	return &problem{reason: imagev1.DependencyNotReadyReason, keeps: true, after: after, error: err}
+}
+
+func goesOn(err error) error {
+	return &problem{reason: imagev1.DependencyNotReadyReason, keeps: true, more: true, error: err}
 }
 
 // classify finds Flux's words for an error.

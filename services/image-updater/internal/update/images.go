@@ -264,7 +264,7 @@ func (i *images) evaluate(ctx context.Context, v *verdict, scope imagecache.Scop
 				return &registry.Deferred{Host: image.Host(), Wait: time.Second}
 			}
 			at := slices.IndexFunc(list, func(t policy.Tag) bool { return t.Name == name })
-			if err := i.lookUp(ctx, &list[at], scope, image, from); err != nil {
+			if err := i.lookUp(ctx, &list[at], scope, from); err != nil {
 				return err
 			}
 		}
@@ -277,36 +277,15 @@ func (i *images) evaluate(ctx context.Context, v *verdict, scope imagecache.Scop
 }
 
 // lookUp finds when an image was built, in the cache or in the registry.
-func (i *images) lookUp(ctx context.Context, t *policy.Tag, scope imagecache.Scope, image registry.Image, from *registry.Repository) error {
-	digests, err := i.Cache.Digests(ctx, scope, []string{t.Name})
-	if err != nil {
-		return err
-	}
-	digest := digests[t.Name].Digest
-	if digest == "" {
-		if digest, err = from.Digest(ctx, t.Name); errors.Is(err, registry.ErrNotFound) {
-			t.Gone = true
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := i.Cache.PutDigest(ctx, scope, t.Name, imagecache.Digest{Digest: digest, At: time.Now()}); err != nil {
-			return err
-		}
-	}
-	known, err := i.Cache.Metadata(ctx, image.Host(), digest)
-	if err == nil && known == nil {
-		if known, err = from.Metadata(ctx, digest); err == nil {
-			err = i.Cache.PutMetadata(ctx, image.Host(), known)
-		}
-	}
+func (i *images) lookUp(ctx context.Context, t *policy.Tag, scope imagecache.Scope, from *registry.Repository) error {
+	known, err := i.Cache.LookUp(ctx, scope, from, t.Name)
 	if errors.Is(err, registry.ErrNotFound) || err == nil && known.Created.IsZero() {
 		t.Gone = true // or says no time: it cannot be ranked
 		return nil
 	}
-	if err == nil {
-		t.Created, t.Platforms = known.Created, known.Platforms
+	if err != nil {
+		return err
 	}
-	return err
+	t.Created, t.Platforms = known.Created, known.Platforms
+	return nil
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/sluice-cd/sluice/libs/gittest"
 )
 
-// TestAThousandPolicies: all of them change at once, in a repository of 2,000 files: one commit, within seconds.
+// TestAThousandPolicies: all of them change at once, in a repository of 2,000 files, and one commit has them all.
 func TestAThousandPolicies(t *testing.T) {
 	if testing.Short() {
 		t.Skip("makes a thousand objects")

@@ -114,7 +114,8 @@ type target struct {
 	image      registry.Image
 	access     registry.Access
 	scope      imagecache.Scope
-	exclusions []string
+	patterns   []string // of tags that are left out
+	exclusions imagecache.Exclusions
 }
 
 func (s *Scanner) target(ctx context.Context, repo *imagev1.ImageRepository) (*target, error) {
@@ -127,14 +128,16 @@ func (s *Scanner) target(ctx context.Context, repo *imagev1.ImageRepository) (*t
 	case repo.Spec.Insecure && !s.Settings.allowsInsecure(image):
 		return nil, &specError{meta.InsecureConnectionsDisallowedReason, fmt.Errorf("the settings of registry-scanner do not let %s be asked over plain HTTP", image.Host())}
 	}
-	if _, err := (&imagecache.Listing{}).Exclude(repo.GetExclusionList()); err != nil {
+	patterns := repo.GetExclusionList()
+	exclusions, err := imagecache.ParseExclusions(patterns)
+	if err != nil {
 		return nil, &specError{imagev1.ReadOperationFailedReason, err}
 	}
 	access, err := s.Access.Access(ctx, repo, image)
 	if err != nil {
 		return nil, err
 	}
-	return &target{image: image, access: access, scope: s.Cache.NewScope(image.String(), access.ID()), exclusions: repo.GetExclusionList()}, nil
+	return &target{image, access, s.Cache.NewScope(image.String(), access.ID()), patterns, exclusions}, nil
 }
 
 // specError is a fault of the object's spec: nothing changes before the spec, or the settings, do.
@@ -159,11 +162,13 @@ func untilDue(repo *imagev1.ImageRepository, listing *imagecache.Listing) time.D
 	return max(intervalOf(repo)-time.Since(listing.ScannedAt), least)
 }
 
-// isDue says whether a listing does not do any more: it is as old as the interval, but for the share by which that varies, or began
-// before a scan was asked for.
+// isDue says whether a listing does not do any more: it is as old as the interval, but for the share by which that varies, or began before a scan was asked for.
 func isDue(repo *imagev1.ImageRepository, known *state.Scanned, listing *imagecache.Listing) bool {
-	return listing == nil || listing.StartedAt.Before(known.RequestedSince) || time.Since(listing.ScannedAt) >= intervalOf(repo)*85/100
+	return listing == nil || listing.StartedAt.Before(known.RequestedSince) || time.Since(listing.ScannedAt) >= dueAge(repo)
 }
+
+// dueAge is the interval but for the share by which it varies.
+func dueAge(repo *imagev1.ImageRepository) time.Duration { return intervalOf(repo) * 85 / 100 }
 
 // errBusy says that somebody else scans the same image with the same credential.
 var errBusy = errors.New("the image is being scanned for another object")

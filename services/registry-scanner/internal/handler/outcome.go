@@ -35,16 +35,13 @@ type seen struct {
 }
 
 // note writes down what a listing is for an object.
-func note(repo *imagev1.ImageRepository, known *state.Scanned, want *target, listing *imagecache.Listing) (*seen, error) {
-	tags, err := listing.Exclude(want.exclusions)
-	if err != nil {
-		return nil, &specError{imagev1.ReadOperationFailedReason, err}
-	}
-	known.Generation, known.Image, known.Credential, known.Exclusions = repo.Generation, want.scope.Image, want.scope.Credential, want.exclusions
+func note(repo *imagev1.ImageRepository, known *state.Scanned, want *target, listing *imagecache.Listing) *seen {
+	tags := want.exclusions.Of(listing)
+	known.Generation, known.Image, known.Credential, known.Exclusions = repo.Generation, want.scope.Image, want.scope.Credential, want.patterns
 	known.Listing, known.Tags, known.Total, known.Previous = listing.Digest(), len(tags), len(listing.Tags), listing.PreviousCount
 	known.Vanished, known.Complete, known.Shrunk = len(listing.Vanished), listing.Complete, listing.Shrunk()
 	known.Revision, known.ScannedAt = revision(tags), listing.ScannedAt
-	return &seen{listing, latest(tags)}, nil
+	return &seen{listing, latest(tags)}
 }
 
 // revision is a checksum of tags.

@@ -31,28 +31,34 @@ func (s *Scanner) look(ctx context.Context, run *stage.Run, repo *imagev1.ImageR
 	if err != nil {
 		return nil, err
 	}
-	listing, err := s.Cache.Listing(ctx, want.scope)
-	if err == nil {
-		err = s.notePush(ctx, known, want)
-	}
-	if err != nil {
-		return nil, err
+	var listing *imagecache.Listing
+	if !expectsScan(repo, known, want) {
+		var pushed time.Time
+		if listing, pushed, err = s.Cache.Latest(ctx, want.scope); err != nil {
+			return nil, err
+		}
+		notePush(known, pushed)
 	}
 	if isDue(repo, known, listing) {
 		if listing, err = s.scan(ctx, run, repo, known, want); err != nil {
 			return nil, err
 		}
 	}
-	return note(repo, known, want, listing)
+	return note(repo, known, want, listing), nil
+}
+
+// expectsScan says that a listing which is fresh enough would be a surprise: one that another object with the same image got meanwhile. Then
+// it is looked for when the scan begins, and not before.
+func expectsScan(repo *imagev1.ImageRepository, known *state.Scanned, want *target) bool {
+	same := known.Image == want.scope.Image && known.Credential == want.scope.Credential
+	return !same || known.RequestedSince.After(known.ScannedAt) || time.Since(known.ScannedAt) >= dueAge(repo)
 }
 
 // notePush takes note of a push that somebody spoke of as of a request for a scan.
-func (s *Scanner) notePush(ctx context.Context, known *state.Scanned, want *target) error {
-	at, err := s.Cache.PushedAt(ctx, want.scope.Image)
-	if err == nil && at.After(known.RequestedSince) {
+func notePush(known *state.Scanned, at time.Time) {
+	if at.After(known.RequestedSince) {
 		known.RequestedSince = at
 	}
-	return err
 }
 
 // scan makes a new listing, unless somebody does or just did.
@@ -65,6 +71,7 @@ func (s *Scanner) scan(ctx context.Context, run *stage.Run, repo *imagev1.ImageR
 		return nil, errBusy
 	}
 	defer lock.Release(ctx)
+	notePush(known, lock.PushedAt)
 	before := lock.Listing
 	if !isDue(repo, known, before) {
 		return before, nil

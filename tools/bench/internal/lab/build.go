@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 )
 
 // ServicePackages are the packages of services by name.
@@ -47,9 +48,22 @@ func Build(ctx context.Context, dir string, packages []string) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", dir + string(filepath.Separator)}
+	return build(ctx, root, dir+string(filepath.Separator), packages)
+}
+
+// BuildModule builds the program of a module that is not in the workspace, by its folder in the project.
+func BuildModule(ctx context.Context, program, module string) error {
+	root, err := root()
+	if err != nil {
+		return err
+	}
+	return build(ctx, filepath.Join(root, module), program, []string{"."}, "GOWORK=off")
+}
+
+func build(ctx context.Context, in, output string, packages []string, env ...string) error {
+	args := []string{"build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", output}
 	cmd := exec.CommandContext(ctx, "go", append(args, packages...)...)
-	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Dir, cmd.Env = in, slices.Concat(os.Environ(), []string{"CGO_ENABLED=0"}, env)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build programs: %w\n%s", err, out)
 	}
