@@ -12,7 +12,6 @@ import (
 
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/secretdata"
-	"github.com/sluice-cd/sluice/services/notifier/internal/expression"
 	"github.com/sluice-cd/sluice/services/notifier/internal/provider"
 )
 
@@ -22,7 +21,7 @@ func (j *job) sender(ctx context.Context) (provider.Sender, provider.Traits, err
 		return nil, provider.Traits{}, fmt.Errorf("%w: Provider %s does not exist", provider.ErrSettings, j.run.Key)
 	}
 	if text := j.provider.Spec.CommitStatusExpr; text != "" {
-		if _, err := expression.Compile(text); err != nil {
+		if _, err := compileStatusName(text); err != nil {
 			return nil, provider.Traits{}, fmt.Errorf("%w: spec.commitStatusExpr: %w", provider.ErrSettings, err)
 		}
 	}

@@ -7,8 +7,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/sluice-cd/sluice/libs/expression"
 	"github.com/sluice-cd/sluice/services/notifier/internal/alert"
-	"github.com/sluice-cd/sluice/services/notifier/internal/expression"
 	"github.com/sluice-cd/sluice/services/notifier/internal/outbox"
 )
 
@@ -27,7 +27,7 @@ func (j *job) statusContext(ctx context.Context, a *alert.Alert, e *outbox.Entry
 }
 
 func (j *job) evaluate(ctx context.Context, text string, a *alert.Alert, e *outbox.Entry) (string, error) {
-	compiled, err := expression.Compile(text)
+	compiled, err := compileStatusName(text)
 	if err != nil {
 		return "", err
 	}
@@ -37,5 +37,16 @@ func (j *job) evaluate(ctx context.Context, text string, a *alert.Alert, e *outb
 			return "", fmt.Errorf("read %s: %w", name, err)
 		}
 	}
-	return compiled.String(ctx, variables)
+	name, err := compiled.Text(ctx, variables)
+	if err == nil && (name == "" || len(name) > maxStatusName) {
+		err = fmt.Errorf("evaluate expression: a name of %d bytes, want 1 to %d", len(name), maxStatusName)
+	}
+	return name, err
+}
+
+// maxStatusName bounds the name of a commit status, in bytes.
+const maxStatusName = 255
+
+func compileStatusName(text string) (*expression.Expression, error) {
+	return expression.CompileText(text, "event", "alert", "provider")
 }
