@@ -106,11 +106,11 @@ func (j *job) move(ctx context.Context, boxes map[string]*box, list []bus.Letter
 	for i := range moved {
 		moved[i].Channel.Name = boxes[moved[i].Alert].alert.Spec.ProviderRef.Name
 	}
-	if err := j.env.Bus.PutLetters(ctx, moved); err != nil {
+	if err := j.env.Bus.MoveLetters(ctx, moved); err != nil {
 		return err
 	}
 	for _, l := range moved {
-		if err := stage.Wake(ctx, j.env.Bus, state.StageNotify, l.Channel, stage.Hint{Cause: "letter"}); err != nil {
+		if err := stage.Wake(ctx, j.env.Bus, state.StageNotify, l.Channel, stage.Hint{Cause: causeLetter}); err != nil {
 			return err
 		}
 	}

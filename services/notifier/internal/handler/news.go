@@ -3,6 +3,7 @@ package handler
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -142,7 +143,7 @@ func (n *News) wake(ctx context.Context, letters []bus.Letter) error {
 			continue
 		}
 		woken[l.Channel] = true
-		if err := stage.Wake(ctx, n.env.Bus, state.StageNotify, l.Channel, stage.Hint{Cause: "letter"}); err != nil {
+		if err := stage.Wake(ctx, n.env.Bus, state.StageNotify, l.Channel, stage.Hint{Cause: causeLetter}); err != nil {
 			return err
 		}
 	}
@@ -179,14 +180,15 @@ func (n *News) address(ctx context.Context, b *batch, c *news.Change) error {
 	}
 	c.Source, c.Retry = sourceOf(c.Object, obj)
 	for _, a := range b.alerts {
-		if !a.Matches(c, obj.labels, n.env.NoCrossNamespaceRefs) {
+		want := a.Wants(c, obj.labels, n.env.NoCrossNamespaceRefs)
+		if want == alert.Nothing {
 			continue
 		}
 		event, conflicts := a.Event(c, obj.annotations(), obj.version())
 		if len(conflicts) > 0 {
 			n.alerts.warn(a.Alert, "MetadataAppendFailed", fmt.Sprintf("metadata is set in more than one place: %v", conflicts))
 		}
-		e := &outbox.Entry{Change: *c, Event: event, Letter: bus.Letter{
+		e := &outbox.Entry{Change: *c, Event: event, OnlyEnd: want == alert.OnlyEnd, Letter: bus.Letter{
 			Channel: types.NamespacedName{Namespace: a.Namespace, Name: a.Spec.ProviderRef.Name}, Alert: a.Name,
 		}}
 		letter, err := e.Write()
@@ -251,13 +253,14 @@ func sourceOf(o news.Object, found *object) (news.Object, time.Duration) {
 }
 
 const (
+	lookEvery   = 5 * time.Minute // for objects that are gone
 	cleanEvery  = time.Hour
 	keepCommits = 7 * 24 * time.Hour
 )
 
-// clean forgets old commits, and objects that are gone.
+// clean forgets old commits, and objects that are gone. Where one was failing, that ends with it.
 func (n *News) clean(ctx context.Context, run *stage.Run, known *place) error {
-	if time.Since(known.Cleaned) < cleanEvery {
+	if time.Since(known.Cleaned) < lookEvery {
 		return nil
 	}
 	parts, err := n.env.Bus.ListParts(ctx, state.StageNews, newsKey)
@@ -265,8 +268,7 @@ func (n *News) clean(ctx context.Context, run *stage.Run, known *place) error {
 		return err
 	}
 	for name, part := range parts {
-		age := time.Since(part.Written)
-		stale, err := n.stale(ctx, name, age)
+		stale, err := n.stale(ctx, name, part)
 		if err != nil {
 			return err
 		}
@@ -280,14 +282,22 @@ func (n *News) clean(ctx context.Context, run *stage.Run, known *place) error {
 	return run.Save(ctx, *known)
 }
 
-func (n *News) stale(ctx context.Context, name string, age time.Duration) (bool, error) {
-	kind, namespace, object, ok := splitObject(name)
+func (n *News) stale(ctx context.Context, name string, part bus.Part) (bool, error) {
+	age := time.Since(part.Written)
+	o, ok := splitObject(name)
 	if !ok {
 		return age > keepCommits, nil
 	}
-	if age < cleanEvery {
-		return false, nil
+	found, err := n.objects.read(ctx, o)
+	if err != nil || found.Object != nil {
+		return false, err
 	}
-	found, err := n.objects.read(ctx, news.Object{Kind: kind, Namespace: namespace, Name: object})
-	return err == nil && found.Object == nil, err
+	var known news.Tracked
+	if err := json.Unmarshal(part.Value, &known); err != nil {
+		return true, nil // nothing can be made of it
+	}
+	if known.Failing != nil {
+		return false, n.env.Bus.PublishFact(ctx, known.Deleted(o), nil)
+	}
+	return age > cleanEvery, nil
 }

@@ -98,6 +98,11 @@ func (j *job) planOnce(ctx context.Context, settled func(context.Context, news.O
 				return g
 			},
 			Failures: func(c *news.Change) int { n, e := j.failures(ctx, c); note(e); return n },
+			Gone: func(o news.Object) bool {
+				found, e := (&objects{j.env.Cluster}).read(ctx, o)
+				note(e)
+				return e == nil && found.Object == nil
+			},
 			Settled: func(source news.Object, revision string) (bool, bool) {
 				s := settled(ctx, source, revision)
 				return s.done, s.superseded

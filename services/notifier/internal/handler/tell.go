@@ -124,18 +124,13 @@ func (d *delivery) deliver(ctx context.Context, p *outbox.Parcel) error {
 		d.metrics.failed.WithLabelValues(d.run.Key.String()).Inc()
 		d.run.Log.Info("channel asks to be left alone", "after", busy.After.String())
 		return cmp.Or(d.buryExpired(ctx, p, err), errStop)
-	case errors.As(err, &refusal) && !isLocked(refusal):
+	case errors.As(err, &refusal) && !refusal.Login:
 		d.metrics.failed.WithLabelValues(d.run.Key.String()).Inc()
 		d.alerts.warn(p.Alert.Alert, reasonFailed, fmt.Sprintf("failed to send notification through %s: %s", d.run.Key.Name, oneLine(err)))
 		return d.refused(ctx, p, err)
 	}
 	d.blocked[name] = true
 	return d.notSent(ctx, p, err)
-}
-
-// isLocked says whether a service refuses who asks, not what is asked: that ends when somebody mends the credentials.
-func isLocked(r *provider.Refusal) bool {
-	return r.Status == 401 || r.Status == 403 || r.Status == 407
 }
 
 // errCut says that the process ends before it is known whether a message was taken.
@@ -167,6 +162,7 @@ func (d *delivery) noteSent(ctx context.Context, p *outbox.Parcel, receipt provi
 	if err := d.note(ctx, p, receipt.ID); err != nil {
 		return err
 	}
+	d.alerts.forget(p.Alert.UID, reasonFailed)
 	return d.dropEntries(ctx, p.Entries)
 }
 

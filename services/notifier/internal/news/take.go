@@ -110,13 +110,13 @@ func (t *Tracked) applied(f *factsv1.Fact, a *factsv1.Applied) *Change {
 	if a.GetHealthAwaited() {
 		return t.waits(f, at)
 	}
-	return t.succeeds(f, at, fmt.Sprintf("Applied revision %s", f.GetRevision()))
+	return t.succeeds(f, at, "Applied revision: "+f.GetRevision())
 }
 
 // waits is told once a revision.
 func (t *Tracked) waits(f *factsv1.Fact, at string) *Change {
 	return &Change{
-		State: provider.Progressing, Reason: reasonProgressing, Message: "Applied revision " + f.GetRevision() + ", waiting for health" + t.lines(),
+		State: provider.Progressing, Reason: reasonProgressing, Message: "Applied revision: " + f.GetRevision() + ", waiting for health" + t.lines(),
 		Commit: true, Changed: t.Changed, ChangedMore: t.ChangedMore, Took: t.Took, Key: key(f, "waits", at),
 	}
 }
@@ -157,7 +157,7 @@ func (t *Tracked) health(f *factsv1.Fact, sequence uint64, h *factsv1.HealthChan
 		if t.Failing == nil && (t.Touched != at || t.Done == at) {
 			return nil
 		}
-		return t.succeeds(f, at, fmt.Sprintf("Applied revision %s, all objects are healthy", f.GetRevision()))
+		return t.succeeds(f, at, "Applied revision: "+f.GetRevision()+", all objects are healthy")
 	case factsv1.Health_HEALTH_FAILED, factsv1.Health_HEALTH_TIMED_OUT:
 		return t.fails(f, sequence, Change{Reason: meta.HealthCheckFailedReason, Message: "health check failed: " + h.GetMessage(), Commit: true}, t.Touched == at)
 	}

@@ -11,7 +11,8 @@ import (
 
 // Tracked is what is remembered of one object between two facts: as little as tells a change from a repetition.
 type Tracked struct {
-	UID string `json:"uid,omitempty"`
+	UID        string `json:"uid,omitempty"`
+	APIVersion string `json:"apiVersion,omitempty"`
 	// Sequence of the last fact that something was told of.
 	Sequence uint64 `json:"sequence"`
 	// Touched is the last revision, with the generation of the spec, that changed what the object stands for, and Done the last of which it was
@@ -37,6 +38,14 @@ type Failing struct {
 	Reasons []string `json:"reasons"`
 }
 
+// inherited is the failure as another object of the same name takes it over, whose success ends it.
+func (f *Failing) inherited() *Failing {
+	if f == nil {
+		return nil
+	}
+	return &Failing{Incident: f.Incident, Since: f.Since}
+}
+
 // maxReasons bounds what is remembered of one failure.
 const maxReasons = 16
 
@@ -49,16 +58,25 @@ func (t *Tracked) Take(f *factsv1.Fact, sequence uint64) *Change {
 		return nil
 	}
 	if uid := f.GetObject().GetUid(); uid != "" && uid != t.UID {
-		*t = Tracked{UID: uid}
+		*t = Tracked{UID: uid, Failing: t.Failing.inherited()}
 	}
 	c := t.take(f, sequence)
 	if c == nil {
 		return nil
 	}
-	t.Sequence = sequence
+	t.Sequence, t.APIVersion = sequence, f.GetObject().GetApiVersion()
 	c.Sequence, c.Object, c.Time, c.Revision = sequence, objectOf(f), f.GetTime().AsTime(), f.GetRevision()
+	c.Key = HexOf(c.Key, fmt.Sprint(sequence)) // who goes there and back comes to the same state with another fact
 	c.Severity = severity(c.State)
 	return c
+}
+
+// Deleted is the fact that ends the failure of an object that is gone: nobody else tells it.
+func (t *Tracked) Deleted(o Object) *factsv1.Fact {
+	return &factsv1.Fact{
+		Id: t.UID + "/deleted", Object: &factsv1.ObjectReference{ApiVersion: t.APIVersion, Kind: o.Kind, Namespace: o.Namespace, Name: o.Name, Uid: t.UID},
+		Kind: &factsv1.Fact_Recovered{Recovered: &factsv1.Recovered{Message: "it was deleted while it failed"}},
+	}
 }
 
 func objectOf(f *factsv1.Fact) Object {

@@ -88,6 +88,7 @@ type rows struct {
 	progress  int
 	firstSeen time.Time
 	lastSeen  time.Time
+	first     uint64
 	through   uint64
 }
 
@@ -116,7 +117,7 @@ func (r *rows) metadata() map[string]string {
 
 // rows folds entries: the last of an object is what it is now.
 func (p *planner) rows(id string, g Group, entries []*Entry) *rows {
-	r := &rows{last: map[string]*Entry{}, firstSeen: entries[0].Letter.Written}
+	r := &rows{last: map[string]*Entry{}, firstSeen: entries[0].Letter.Written, first: entries[0].Change.Sequence}
 	failed := map[string]bool{}    // failed and due within these entries
 	waiting := map[string]*Entry{} // failed and not due
 	var order []string
@@ -177,7 +178,7 @@ func (p *planner) row(id string, last, waiting *Entry, failed bool) (content.Sho
 	knows := failed || p.toldOf(last).Incident == c.Incident
 	switch {
 	case c.Resolved:
-		return s, knows || !p.Alert.OnlyFailures() && (c.Commit && len(c.Changed) > 0 || c.State == provider.Informed)
+		return s, knows || !last.OnlyEnd && !p.Alert.OnlyFailures() && (c.Commit && len(c.Changed) > 0 || c.State == provider.Informed)
 	case c.State == provider.Succeeded && c.Commit && len(c.Changed)+c.ChangedMore == 0:
 		return s, false // the revision changed nothing of it in the end
 	}
@@ -231,7 +232,7 @@ func (p *planner) say(id string, g Group, r *rows, s *content.Subject) {
 		s.Changes = slices.DeleteFunc(slices.Clone(s.Changes), func(c content.Shown) bool { return c.State != provider.Failed })
 	}
 	shown := digest(s)
-	next := Group{Receipt: g.Receipt, Shown: shown, At: p.Now, Alarmed: g.Alarmed}
+	next := Group{Receipt: g.Receipt, Shown: shown, At: p.Now, Alarmed: g.Alarmed, Sent: g.Sent + 1}
 	if failures := failuresOf(s); failures != "" && next.Alarmed == "" {
 		next.Alarmed = failures
 	}
@@ -249,7 +250,7 @@ func (p *planner) say(id string, g Group, r *rows, s *content.Subject) {
 	p.noteTold(&parcel, s)
 	worst := s.Worst()
 	parcel.Message = provider.Message{
-		Key: news.HexOf(string(p.Alert.UID), id, shown), Content: s.Content(), Edit: g.Receipt, Incident: news.HexOf(string(p.Alert.UID), id),
+		Key: news.HexOf(string(p.Alert.UID), id, shown, fmt.Sprint(r.first), fmt.Sprint(g.Sent)), Content: s.Content(), Edit: g.Receipt, Incident: news.HexOf(string(p.Alert.UID), id),
 		Resolved: g.Alarmed != "" && s.State() != provider.Failed,
 	}
 	if e := r.last[worst.Object.String()]; e != nil {

@@ -31,6 +31,7 @@ type desk struct {
 	groups  map[string]Group
 	next    uint64
 	ended   bool
+	gone    bool
 	latest  string // revision
 	sent    []provider.Message
 	shown   map[string]string // what the last message about each object said
@@ -51,6 +52,7 @@ func newDesk(t *testing.T, traits provider.Traits, annotations map[string]string
 		Told:     func(object string) Told { return d.told[object] },
 		Group:    func(id string) Group { return d.groups[id] },
 		Failures: func(*news.Change) int { return 1 },
+		Gone:     func(news.Object) bool { return d.gone },
 		Settled:  func(_ news.Object, revision string) (bool, bool) { return d.ended, d.ended && revision != d.latest },
 		Commit:   func(news.Object, string) (*news.Commit, *news.Images) { return nil, nil },
 		Context:  func(*Entry) (string, error) { return "context", nil },
@@ -119,6 +121,42 @@ func TestAFailureThatIsNotDueSurvivesItsGroup(t *testing.T) {
 	d.run(false)
 	if len(d.sent) != 2 || d.sent[1].Content.State != provider.Failed || len(d.entries) != 0 {
 		t.Errorf("%d messages, %d letters left: %+v", len(d.sent), len(d.entries), d.sent)
+	}
+}
+
+// TestAFailureThatIsNotDueEndsWithItsObject: nothing waits for failures that nobody will ever count, neither where the object is gone nor without end.
+func TestAFailureThatIsNotDueEndsWithItsObject(t *testing.T) {
+	for name, end := range map[string]func(*desk){
+		"gone": func(d *desk) { d.gone = true }, "suspended for a week": func(d *desk) { d.pass(longestWait + time.Minute) },
+	} {
+		d := newDesk(t, provider.Traits{}, map[string]string{alert.AfterFailuresAnnotation: "3"})
+		d.put("web", "main@sha1:aaaaaaa", provider.Failed, "incident", false)
+		d.run(false)
+		if len(d.entries) != 1 || len(d.sent) != 0 {
+			t.Fatalf("%s: %d letters, %d messages at first", name, len(d.entries), len(d.sent))
+		}
+		end(d)
+		d.run(false)
+		if len(d.entries) != 0 || len(d.sent) != 0 {
+			t.Errorf("%s: %d letters, %d messages at last", name, len(d.entries), len(d.sent))
+		}
+	}
+}
+
+// TestAMessageThatReturnsIsAnother: a group that says again what it said before does so under another key.
+func TestAMessageThatReturnsIsAnother(t *testing.T) {
+	d := newDesk(t, provider.Traits{Groups: true, Edits: true}, nil)
+	for _, state := range []provider.State{provider.Progressing, provider.Failed, provider.Progressing, provider.Failed} {
+		d.put("web", "main@sha1:aaaaaaa", state, "", false)
+		d.pass(time.Minute)
+		d.run(false)
+	}
+	keys := map[string]bool{}
+	for _, m := range d.sent {
+		keys[m.Key] = true
+	}
+	if len(d.sent) != 4 || len(keys) != 4 {
+		t.Errorf("%d messages with %d keys", len(d.sent), len(keys))
 	}
 }
 

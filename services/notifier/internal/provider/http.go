@@ -148,6 +148,25 @@ func (c *client) read(ctx context.Context, q query, out any) (answer, error) {
 	return a, nil
 }
 
+// tell is ask for what a service takes or refuses by its status, with the answer's JSON decoded into out as far as it is any: what was taken must
+// not be sent again because something stands before the service that rewrites answers.
+func (c *client) tell(ctx context.Context, q query, out any) error {
+	a, err := c.ask(ctx, q)
+	if err == nil {
+		_ = json.Unmarshal(a.Body, out)
+	}
+	return err
+}
+
+// hear is ask for what a service takes or refuses by its answer's JSON, which is decoded into out.
+func (c *client) hear(ctx context.Context, q query, out any) (answer, error) {
+	a, err := c.ask(ctx, q)
+	if err == nil && json.Unmarshal(a.Body, out) != nil {
+		err = &Refusal{Status: a.Status, Reason: "answered with something else than expected"}
+	}
+	return a, err
+}
+
 func withoutURL(err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		return wrapped.Err

@@ -103,6 +103,8 @@ type Receipt struct {
 type Refusal struct {
 	Status int    // HTTP status, or 0
 	Reason string // for people; holds no secret and is cut
+	// Login says that who asks is refused, not what is asked: that ends when somebody mends the credentials.
+	Login bool
 }
 
 func (e *Refusal) Error() string {

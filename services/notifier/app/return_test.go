@@ -1,0 +1,131 @@
+package app
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	notifyv1 "github.com/fluxcd/notification-controller/api/v1beta3"
+	"github.com/fluxcd/pkg/apis/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sluice-cd/sluice/libs/bus"
+)
+
+// TestThereAndBack: who goes back to a commit of a minute ago is told so, by a system that takes events and by a chat.
+func TestThereAndBack(t *testing.T) {
+	w := newWorld(t, nil)
+	hook, chat := newHost(t), slackBot(newHost(t))
+	w.channel("hook", notifyv1.ProviderSpec{Type: "generic", Address: hook.URL}, nil, nil, "GitRepository", "Kustomization")
+	w.slack("chat", chat, nil, "Kustomization")
+	repo := w.repository("repo")
+	web := w.app("web", "repo")
+	var want []string
+	for i, n := range []int{1, 2, 1, 2} {
+		w.revised(repo, revision(3-n), revision(n), "a change")
+		w.rendered(web, revision(n), false)
+		w.applied(web, revision(n), 1)
+		want = append(want, "GitRepository "+revision(n), "Kustomization "+revision(n))
+		w.eventually("the chat is told", func() bool {
+			posts := 0
+			for _, c := range chat.got() {
+				if strings.HasSuffix(c.Path, "postMessage") && strings.Contains(c.Body, "succeeded") {
+					posts++
+				}
+			}
+			return posts == i+1
+		})
+	}
+	w.quiet()
+	var got []string
+	keys := map[string]bool{}
+	for _, c := range hook.got() {
+		got = append(got, c.JSON("involvedObject", "kind").(string)+" "+c.JSON("metadata", "revision").(string))
+		keys[c.Header.Get("Idempotency-Key")] = true
+	}
+	if !slices.Equal(got, want) || len(keys) != len(want) {
+		t.Errorf("%d keys, events\n%s\nwant\n%s", len(keys), strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestAwayAndBack: what waits follows its alert to another Provider and back to the first.
+func TestAwayAndBack(t *testing.T) {
+	w := newWorld(t, nil)
+	host := newHost(t)
+	host.set(func(call) (int, string) { return 500, "" })
+	w.create(&notifyv1.Provider{ObjectMeta: metav1.ObjectMeta{Name: "other"}, Spec: notifyv1.ProviderSpec{Type: "generic", Address: host.URL}})
+	w.channel("first", notifyv1.ProviderSpec{Type: "generic", Address: host.URL}, nil, nil, "Kustomization")
+	w.repository("repo")
+	web := w.app("web", "repo")
+	w.failed(web, revision(1), meta.ReconciliationFailedReason, "no")
+	at := func(name string) func() bool {
+		return func() bool {
+			letters, err := w.bus.Letters(t.Context(), bus.StreamOutbox, noChannel, false)
+			return err == nil && len(letters) == 1 && letters[0].Channel.Name == name
+		}
+	}
+	w.eventually("it waits at first", at("first"))
+	for _, name := range []string{"other", "first", "other", "first"} {
+		var a notifyv1.Alert
+		w.do(w.cluster.Client.Get(t.Context(), client.ObjectKey{Namespace: w.ns, Name: "first"}, &a))
+		before := a.DeepCopy()
+		a.Spec.ProviderRef.Name = name
+		w.do(w.cluster.Client.Patch(t.Context(), &a, client.MergeFrom(before)))
+		w.eventually("it waits at "+name, at(name))
+	}
+	host.set(func(call) (int, string) { return 200, "" })
+	w.quiet()
+	if got := host.got(); len(got) != 1 {
+		t.Errorf("%d messages", len(got))
+	}
+}
+
+// TestALoginThatIsMended: nothing becomes a dead letter because a chat's token was rotated.
+func TestALoginThatIsMended(t *testing.T) {
+	w := newWorld(t, nil)
+	chat := newHost(t)
+	answers := slackBot(chat).answer
+	chat.set(func(call) (int, string) { return 200, `{"ok":false,"error":"token_expired"}` })
+	w.slack("chat", chat, nil, "Kustomization")
+	w.repository("repo")
+	web := w.app("web", "repo")
+	w.failed(web, revision(1), meta.ReconciliationFailedReason, "no")
+	w.eventually("an Event about it", func() bool { return strings.Contains(w.events("chat")[reasonFailed], "token_expired") })
+	chat.set(answers)
+	w.quiet()
+	if dead, err := w.bus.Letters(t.Context(), bus.StreamDead, noChannel, false); err != nil || len(dead) != 0 {
+		t.Errorf("dead letters: %d, %v", len(dead), err)
+	}
+}
+
+const reasonFailed = "NotificationDispatchFailed"
+
+// TestListsAndEnds: who was not told of a failure because of a list is not told of its end.
+func TestListsAndEnds(t *testing.T) {
+	w := newWorld(t, nil)
+	hook := newHost(t)
+	w.channel("hook", notifyv1.ProviderSpec{Type: "generic", Address: hook.URL}, nil, func(a *notifyv1.Alert) {
+		a.Spec.InclusionList = []string{"^drift", "quota"}
+	}, "Kustomization")
+	w.repository("repo")
+	web, other := w.app("web", "repo"), w.app("other", "repo")
+	w.failed(web, revision(1), meta.ReconciliationFailedReason, "not wanted")
+	w.failed(other, revision(1), meta.ReconciliationFailedReason, "over quota")
+	w.applied(web, revision(1), 1)
+	w.applied(other, revision(1), 1)
+	w.eventually("failure and end", func() bool { return len(hook.got()) == 2 })
+	w.quiet()
+	for _, c := range hook.got() {
+		if c.JSON("involvedObject", "name") != "other" {
+			t.Errorf("told: %s", c.Body)
+		}
+	}
+}
+
+// TestUnknownKinds: an Alert for what is never told of says so.
+func TestUnknownKinds(t *testing.T) {
+	w := newWorld(t, nil)
+	w.channel("hook", notifyv1.ProviderSpec{Type: "generic", Address: "http://127.0.0.1:1"}, nil, nil, "Kustomization", "HelmRelease")
+	w.eventually("an Event", func() bool { return strings.Contains(w.events("hook")["InvalidConfig"], `"HelmRelease"`) })
+}
