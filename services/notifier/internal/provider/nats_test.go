@@ -149,7 +149,7 @@ func TestNATSStream(t *testing.T) {
 	other := sampleMessage()
 	other.Key = "another"
 	for _, m := range []Message{sampleMessage(), sampleMessage(), other} {
-		if err := sendNATS(t, natsSettings(s, "username", "me", "password", secretPassword), m); err != nil {
+		if err := sendNATS(t, natsSettings(s, "username", "listener", "password", "listens"), m); err != nil {
 			t.Fatal(err)
 		}
 	}
