@@ -260,6 +260,7 @@ type host struct {
 	calls  []call // that were answered well
 	failed int
 	answer func(c call) (status int, body string)
+	before func() // of each answer; nil for nothing
 }
 
 func newHost(t *testing.T) *host {
@@ -267,6 +268,12 @@ func newHost(t *testing.T) *host {
 	h.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		c := call{r.Method, r.URL.Path, r.Header, string(body), time.Now()}
+		h.mu.Lock()
+		before := h.before
+		h.mu.Unlock()
+		if before != nil {
+			before()
+		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		status, text := h.answer(c)

@@ -60,7 +60,7 @@ func (c *client) transport(s Settings, proxy func(*http.Request) (*url.URL, erro
 	dialer := &net.Dialer{Timeout: 10 * time.Second, ControlContext: c.control}
 	made := &http.Transport{
 		Proxy: proxy, DialContext: dialer.DialContext, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 10 * time.Second,
-		MaxIdleConnsPerHost: 1, IdleConnTimeout: 5 * time.Second, MaxResponseHeaderBytes: 64 << 10,
+		MaxIdleConnsPerHost: manyAtOnce, IdleConnTimeout: 5 * time.Second, MaxResponseHeaderBytes: 64 << 10,
 	}
 	if s.TLS != nil {
 		made.TLSClientConfig = s.TLS.Clone()

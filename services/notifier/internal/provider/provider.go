@@ -94,6 +94,9 @@ type CommitStatus struct {
 	Commit      string // full hash
 }
 
+// manyAtOnce is Traits.Parallel of those that take several.
+const manyAtOnce = 8
+
 // Receipt is what the service said about a message that it took.
 type Receipt struct {
 	ID string // names the message for a later edit; empty where the service does not say
@@ -166,6 +169,9 @@ type Traits struct {
 	// Comments: one comment at a request for each object (of a group, for its Incident), found again and edited in place. Events that name
 	// no request (change_request in their metadata) are not told.
 	Comments bool
+	// Parallel is how many messages may be under way at once, 0 for one: only where a message that is sent twice is one for the service, since of all that
+	// are under way when a process is killed nobody knows whether they were taken.
+	Parallel int
 	// Every is the shortest time between two messages that the service allows in the long run, 0 for none, and Burst how many may come
 	// at once. Source: the service's published limits.
 	Every time.Duration
