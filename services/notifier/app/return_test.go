@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sluice-cd/sluice/libs/bus"
+	"github.com/sluice-cd/sluice/services/notifier/internal/handler"
 )
 
 // TestThereAndBack: who goes back to a commit of a minute ago is told so, by a system that takes events and by a chat.
@@ -128,4 +130,24 @@ func TestUnknownKinds(t *testing.T) {
 	w := newWorld(t, nil)
 	w.channel("hook", notifyv1.ProviderSpec{Type: "generic", Address: "http://127.0.0.1:1"}, nil, nil, "Kustomization", "HelmRelease")
 	w.eventually("an Event", func() bool { return strings.Contains(w.events("hook")["InvalidConfig"], `"HelmRelease"`) })
+}
+
+// TestTheClusterIsNamed: systems that take events are told which cluster they come from, unless an Alert says that itself.
+func TestTheClusterIsNamed(t *testing.T) {
+	w := newWorld(t, func(s *handler.Sending) { s.Cluster = "prod" })
+	hook := newHost(t)
+	generic := notifyv1.ProviderSpec{Type: "generic", Address: hook.URL}
+	w.channel("plain", generic, nil, nil, "Kustomization")
+	w.channel("own", generic, nil, func(a *notifyv1.Alert) { a.Spec.EventMetadata = map[string]string{"cluster": "mine"} }, "Kustomization")
+	w.repository("repo")
+	w.failed(w.app("web", "repo"), revision(1), meta.ReconciliationFailedReason, "no")
+	w.quiet()
+	var got []string
+	for _, c := range hook.got() {
+		got = append(got, fmt.Sprint(c.JSON("metadata", "cluster")))
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"mine", "prod"}) {
+		t.Errorf("clusters: %v", got)
+	}
 }

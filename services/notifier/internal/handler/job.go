@@ -8,6 +8,7 @@ import (
 	"time"
 
 	notifyv1 "github.com/fluxcd/notification-controller/api/v1beta3"
+	eventv1 "github.com/fluxcd/pkg/apis/event/v1beta1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/libs/bus"
@@ -78,6 +79,7 @@ func (j *job) letters(ctx context.Context) (int, error) {
 			waiting++
 			of := j.sending.Clock.Of
 			e.Letter.Written, e.Change.Time, e.Change.Since = of(l.Written), of(e.Change.Time), of(e.Change.Since)
+			j.nameCluster(&e.Event)
 			b.entries = append(b.entries, e)
 		}
 	}
@@ -85,6 +87,19 @@ func (j *job) letters(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	return waiting, j.dropLetters(ctx, gone)
+}
+
+// clusterKey is under what the name of the cluster is told beside an event, where nobody said another there.
+const clusterKey = "cluster"
+
+func (j *job) nameCluster(e *eventv1.Event) {
+	if j.sending.Cluster == "" || e.Metadata[clusterKey] != "" {
+		return
+	}
+	if e.Metadata == nil {
+		e.Metadata = map[string]string{}
+	}
+	e.Metadata[clusterKey] = j.sending.Cluster
 }
 
 func (j *job) dropLetters(ctx context.Context, list []bus.Letter) error {

@@ -163,6 +163,9 @@ func (d *delivery) begin(ctx context.Context, name string) (bool, error) {
 
 // deliver sends one message and notes what came of it.
 func (d *delivery) deliver(ctx context.Context, p *outbox.Parcel) error {
+	if p.Silent {
+		return d.settle(ctx, p, "")
+	}
 	if ok, err := d.begin(ctx, p.Name()); !ok || err != nil {
 		return err
 	}
@@ -219,7 +222,7 @@ func (d *delivery) try(ctx context.Context, p *outbox.Parcel) (provider.Receipt,
 	return receipt, err
 }
 
-// noteSent notes that a message was sent, in one write, and removes its letters.
+// noteSent notes that a message was sent.
 func (d *delivery) noteSent(ctx context.Context, p *outbox.Parcel, receipt provider.Receipt) error {
 	d.mu.Lock()
 	d.sent++
@@ -228,10 +231,15 @@ func (d *delivery) noteSent(ctx context.Context, p *outbox.Parcel, receipt provi
 	if p.TemplateError != nil {
 		d.alerts.warn(p.Alert.Alert, reasonInvalid, "the usual text was sent instead of the template's: "+oneLine(p.TemplateError))
 	}
-	if err := d.note(ctx, p, receipt.ID); err != nil {
+	d.alerts.forget(p.Alert.UID, reasonFailed)
+	return d.settle(ctx, p, receipt.ID)
+}
+
+// settle notes what was told, in one write, and removes the letters of that.
+func (d *delivery) settle(ctx context.Context, p *outbox.Parcel, receipt string) error {
+	if err := d.note(ctx, p, receipt); err != nil {
 		return err
 	}
-	d.alerts.forget(p.Alert.UID, reasonFailed)
 	return d.dropEntries(ctx, p.Entries)
 }
 

@@ -154,6 +154,36 @@ func TestThereAndBackHasOtherKeys(t *testing.T) {
 	}
 }
 
+// TestWhatACommitBroughtEndsAtThatCommit: a commit that does not touch an application takes nothing away from the one before that does: what becomes of it is told
+// at that one.
+func TestWhatACommitBroughtEndsAtThatCommit(t *testing.T) {
+	const healthy, failed = factsv1.Health_HEALTH_HEALTHY, factsv1.Health_HEALTH_FAILED
+	at := func(revision string, f *factsv1.Fact) *factsv1.Fact { f.Revision = revision; return f }
+	for name, c := range map[string]struct {
+		facts []*factsv1.Fact
+		want  string
+	}{
+		"health": {[]*factsv1.Fact{at("a", rendered(false)), at("a", applied(1, true)), at("b", rendered(true)), at("b", applied(0, true)), at("b", health(healthy))},
+			"progressing a, progressing a, succeeded a"},
+		"applied late": {[]*factsv1.Fact{at("a", rendered(false)), at("b", rendered(true)), at("b", applied(1, false)), at("c", applied(0, false))}, "progressing a, succeeded a"},
+		"unhealthy, and well again": {[]*factsv1.Fact{at("a", rendered(false)), at("a", applied(1, true)), at("b", applied(0, true)), at("b", health(failed)), at("c", applied(0, true)), at("c", health(healthy))},
+			"progressing a, progressing a, failed a, succeeded a"},
+		"fails late":    {[]*factsv1.Fact{at("a", rendered(false)), at("b", applyFailed("A")), at("c", applyFailed("A"))}, "progressing a, failed a"},
+		"touched again": {[]*factsv1.Fact{at("a", rendered(false)), at("b", rendered(false)), at("b", applied(1, false))}, "progressing a, progressing b, succeeded b"},
+	} {
+		var tracked Tracked
+		var got []string
+		for i, f := range c.facts {
+			if change := tracked.Take(f, uint64(i+1)); change != nil {
+				got = append(got, string(change.State)+" "+change.Revision)
+			}
+		}
+		if strings.Join(got, ", ") != c.want {
+			t.Errorf("%s: %s; want %s", name, strings.Join(got, ", "), c.want)
+		}
+	}
+}
+
 // TestHash: what stands for a commit is a hash, or nothing.
 func TestHash(t *testing.T) {
 	hash := strings.Repeat("0a", 20)

@@ -1,8 +1,10 @@
 package news
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
@@ -65,7 +67,7 @@ func (t *Tracked) Take(f *factsv1.Fact, sequence uint64) *Change {
 		return nil
 	}
 	t.Sequence, t.APIVersion = sequence, f.GetObject().GetApiVersion()
-	c.Sequence, c.Object, c.Time, c.Revision = sequence, objectOf(f), f.GetTime().AsTime(), f.GetRevision()
+	c.Sequence, c.Object, c.Time, c.Revision = sequence, objectOf(f), f.GetTime().AsTime(), cmp.Or(c.Revision, f.GetRevision())
 	c.Key = HexOf(c.Key, fmt.Sprint(sequence)) // who goes there and back comes to the same state with another fact
 	c.Severity = severity(c.State)
 	return c
@@ -87,6 +89,15 @@ func objectOf(f *factsv1.Fact) Object {
 // mark names a revision and a spec.
 func mark(f *factsv1.Fact) string {
 	return fmt.Sprintf("%s/%d", f.GetRevision(), f.GetObject().GetGeneration())
+}
+
+// pending is the revision that changed what the object stands for and has not ended, with its mark, where a fact is about a later revision that changed
+// nothing of it; empty where there is none. What happens to the object then is the end of that one.
+func (t *Tracked) pending(at string) (revision, mark string) {
+	if t.Touched == "" || t.Touched == at || t.Touched == t.Done {
+		return "", ""
+	}
+	return t.Touched[:strings.LastIndexByte(t.Touched, '/')], t.Touched
 }
 
 // key names the change of an object.

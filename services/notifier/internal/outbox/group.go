@@ -67,13 +67,17 @@ func (p *planner) group(id string, entries []*Entry) {
 	first := entries[0]
 	r.leaveOutSource()
 	settled, superseded := p.ended(r, first)
-	s := p.subject(r.shown, first.Change.Source, first.Change.Revision, r.metadata())
-	s.Ended, s.Superseded = settled || superseded, superseded
+	ended := settled || superseded
 	switch {
-	case len(r.shown) == 0 && !s.Ended, !s.Ended && p.early(g, r):
+	case len(r.shown) == 0 && !ended, !ended && p.early(g, r):
 	case len(r.shown) == 0, superseded && g.Shown == "" && r.only(provider.Progressing):
 		p.drop(r.told...)
 	default:
+		if superseded {
+			r.supersede()
+		}
+		s := p.subject(r.shown, first.Change.Source, first.Change.Revision, r.metadata())
+		s.Ended = ended
 		p.say(id, g, r, s)
 	}
 }
@@ -95,6 +99,18 @@ type rows struct {
 func (r *rows) only(state provider.State) bool {
 	return !slices.ContainsFunc(r.shown, func(s content.Shown) bool { return s.State != state })
 }
+
+// supersede ends what was in progress when a newer revision came.
+func (r *rows) supersede() {
+	for i := range r.shown {
+		if r.shown[i].State == provider.Progressing {
+			r.shown[i].State, r.shown[i].Detail = provider.Superseded, supersededText
+		}
+	}
+}
+
+// supersededText says of what was in progress why it never ended.
+const supersededText = "a newer revision came before it was done"
 
 // leaveOutSource leaves out that the source has the revision where there is more to tell of it: the title names it.
 func (r *rows) leaveOutSource() {
@@ -242,8 +258,10 @@ func (p *planner) say(id string, g Group, r *rows, s *content.Subject) {
 		parcel.Entries = r.told
 	}
 	if g.Shown == shown || s.Ended && !p.Traits.Edits && g.Alarmed != "" && g.Alarmed == shownAsAlarm(s) {
-		if s.Ended {
-			p.drop(r.told...)
+		if s.Ended { // nothing new to say, but that no more is to come must be kept: what comes later is another message
+			parcel.Silent, parcel.Group.At, parcel.Group.Sent = true, g.At, g.Sent
+			p.noteTold(&parcel, s)
+			p.plan.Parcels = append(p.plan.Parcels, parcel)
 		}
 		return
 	}
@@ -309,7 +327,7 @@ func (p *planner) apart(g Group, r *rows) {
 func (p *planner) merge() {
 	var ended []Parcel
 	for _, parcel := range p.plan.Parcels {
-		if parcel.GroupID != apart && parcel.Group.Final && parcel.fresh {
+		if parcel.GroupID != apart && parcel.Group.Final && parcel.fresh && !parcel.Silent {
 			ended = append(ended, parcel)
 		}
 	}
@@ -383,7 +401,7 @@ const MergedID = "merged"
 
 // digest names what a message says.
 func digest(s *content.Subject) string {
-	parts := []string{string(s.State()), fmt.Sprint(s.Superseded && s.State() == provider.Progressing)}
+	parts := []string{string(s.State())}
 	for _, c := range sorted(s.Changes) {
 		parts = append(parts, c.Object.String(), string(c.State), c.Detail)
 	}

@@ -53,6 +53,8 @@ type Parcel struct {
 	Told    map[string]Told
 	Entries []*Entry // told by the message, and not to be kept
 	Message provider.Message
+	// Silent says that there is nothing to send: the message that was sent last said it already.
+	Silent bool
 	// TemplateError is why the alert's template did not make the text, ContextError why a commit status has no context.
 	TemplateError, ContextError error
 	tries                       int

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -78,7 +79,9 @@ func (d *desk) run(killed bool) {
 	plan := Make(&d.view)
 	d.remove(plan.Drop)
 	for _, p := range plan.Parcels {
-		d.sent = append(d.sent, p.Message)
+		if !p.Silent {
+			d.sent = append(d.sent, p.Message)
+		}
 		for _, e := range p.Entries {
 			d.covered = append(d.covered, e.Change.Key)
 		}
@@ -157,6 +160,72 @@ func TestAMessageThatReturnsIsAnother(t *testing.T) {
 	}
 	if len(d.sent) != 4 || len(keys) != 4 {
 		t.Errorf("%d messages with %d keys", len(d.sent), len(keys))
+	}
+}
+
+// TestAFailureAfterTheEndIsAMessage: what happens at a revision whose message has ended is told by another message, also where that message said all before
+// its end was known. An edit tells nobody.
+func TestAFailureAfterTheEndIsAMessage(t *testing.T) {
+	d := newDesk(t, provider.Traits{Groups: true, Edits: true}, nil)
+	d.put("web", "main@sha1:aaaaaaa", provider.Succeeded, "", false)
+	d.pass(2 * time.Second)
+	d.run(false) // said, and not known to be all
+	d.ended = true
+	d.pass(5 * time.Second)
+	d.run(false)
+	if len(d.sent) != 1 || len(d.entries) != 0 {
+		t.Fatalf("%d messages, %d letters left", len(d.sent), len(d.entries))
+	}
+	d.put("db", "main@sha1:aaaaaaa", provider.Failed, "incident", false)
+	d.pass(2 * time.Second)
+	d.run(false)
+	if len(d.sent) != 2 || d.sent[1].Edit != "" || d.sent[1].Content.State != provider.Failed {
+		t.Errorf("%d messages, the last: %+v", len(d.sent), d.sent[len(d.sent)-1])
+	}
+}
+
+// TestSupersededIsNotInProgress: a message about what a newer revision overtook says so, and no clock goes on.
+func TestSupersededIsNotInProgress(t *testing.T) {
+	d := newDesk(t, provider.Traits{Groups: true, Edits: true}, nil)
+	d.put("web", "main@sha1:aaaaaaa", provider.Progressing, "", false)
+	d.pass(2 * time.Second)
+	d.run(false)
+	d.put("web", "main@sha1:bbbbbbb", provider.Succeeded, "", false)
+	d.ended = true
+	d.pass(2 * time.Second)
+	d.run(false)
+	states := map[provider.State]int{}
+	for _, m := range d.sent {
+		states[m.Content.State]++
+	}
+	if len(d.sent) != 3 || states[provider.Superseded] != 1 || states[provider.Succeeded] != 1 || d.sent[1].Edit == "" && d.sent[2].Edit == "" {
+		t.Errorf("%d messages: %+v", len(d.sent), d.sent)
+	}
+}
+
+// TestStatusesEnd: the status of a commit that something newer overtook ends, whether or not it was told before, and also when who told it was killed in between.
+func TestStatusesEnd(t *testing.T) {
+	for name, killed := range map[string]bool{"told": false, "killed": true} {
+		d := newDesk(t, provider.Traits{CommitStatus: true}, nil)
+		d.put("web", "main@sha1:aaaaaaa", provider.Progressing, "", false)
+		d.run(killed)
+		d.put("web", "main@sha1:bbbbbbb", provider.Progressing, "", false)
+		d.put("web", "main@sha1:ccccccc", provider.Progressing, "", false)
+		for range 4 {
+			d.run(killed)
+		}
+		d.put("web", "main@sha1:ccccccc", provider.Succeeded, "", false)
+		for range 3 {
+			d.run(false)
+		}
+		last := map[string]provider.State{}
+		for _, m := range d.sent {
+			last[m.Status.Commit] = m.Status.State
+		}
+		want := map[string]provider.State{"aaaaaaa": provider.Superseded, "bbbbbbb": provider.Superseded, "ccccccc": provider.Succeeded}
+		if !maps.Equal(last, want) || len(d.entries) != 0 {
+			t.Errorf("%s: %v, %d letters left", name, last, len(d.entries))
+		}
 	}
 }
 

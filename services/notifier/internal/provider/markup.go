@@ -102,6 +102,8 @@ func (s State) icon() string {
 		return "✅"
 	case Failed:
 		return "❌"
+	case Superseded:
+		return "⏭️"
 	}
 	return "ℹ️"
 }

@@ -52,11 +52,12 @@ type Alert struct{ Namespace, Name, UID string }
 // State is how far what a message tells of has come.
 type State string
 
-// States of a message. Progressing ones are edited or followed by another state.
+// States of a message. Progressing ones are edited or followed by another state; Superseded ones were, when something newer took their place.
 const (
 	Progressing State = "progressing"
 	Succeeded   State = "succeeded"
 	Failed      State = "failed"
+	Superseded  State = "superseded"
 	Informed    State = "info" // no state: something was said
 )
 
