@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	notifyv1 "github.com/fluxcd/notification-controller/api/v1beta3"
 	"github.com/fluxcd/pkg/apis/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -150,4 +151,67 @@ func TestTheClusterIsNamed(t *testing.T) {
 	if !slices.Equal(got, []string{"mine", "prod"}) {
 		t.Errorf("clusters: %v", got)
 	}
+}
+
+// TestTheBusIsLost: what all services tell again when the bus forgot everything is no news; what changed meanwhile is.
+func TestTheBusIsLost(t *testing.T) {
+	w := newWorld(t, nil)
+	hook, git := newHost(t), newHost(t)
+	git.set(func(c call) (int, string) { return 200, map[bool]string{true: "[]", false: "{}"}[c.Method == "GET"] })
+	w.channel("hook", notifyv1.ProviderSpec{Type: "generic", Address: hook.URL}, nil, nil, "Kustomization")
+	w.channel("status", notifyv1.ProviderSpec{Type: "gitea", Address: git.URL + "/team/repo"}, map[string]string{"token": "t0ken"}, nil, "Kustomization")
+	repo := w.repository("repo")
+	apps := w.apps(4, "repo")
+	for _, k := range apps { // as it was when the bus was there
+		before := k.DeepCopy()
+		k.Status.LastAppliedRevision = revision(2)
+		w.do(w.cluster.Client.Status().Patch(t.Context(), k, client.MergeFrom(before)))
+	}
+	w.eventually("the notifier sees that", func() bool {
+		var k kustomizev1.Kustomization
+		return w.caches.Cache.Get(t.Context(), client.ObjectKeyFromObject(apps[3]), &k) == nil && k.Status.LastAppliedRevision == revision(2)
+	})
+	w.revised(repo, revision(2), revision(2), "a change of yesterday")
+	for i, k := range apps {
+		w.rendered(k, revision(2), false)
+		changed := int32(0)
+		if i == 3 {
+			changed = 1
+		}
+		w.applied(k, revision(2), changed)
+	}
+	w.eventually("the one that changed", func() bool { return len(hook.got()) > 0 })
+	w.quiet()
+	if got := hook.got(); len(got) != 1 || got[0].JSON("involvedObject", "name") != apps[3].Name {
+		t.Errorf("%d events: %+v", len(got), got)
+	}
+	for _, c := range git.got() {
+		if c.Method == "POST" && !strings.Contains(c.Body, apps[3].Name) {
+			t.Errorf("status of what did not change: %s", c.Body)
+		}
+	}
+}
+
+// TestAStuckApplicationHoldsNobodyUp: that one waits for another that failed keeps no commit's message back, and neither does one that still waits for health
+// of a commit before.
+func TestAStuckApplicationHoldsNobodyUp(t *testing.T) {
+	w := newWorld(t, nil)
+	chat := newHost(t)
+	chat.set(func(call) (int, string) { return 200, "ok" })
+	repo := w.repository("repo")
+	broken, slow, web := w.app("broken", "repo"), w.app("slow", "repo"), w.app("web", "repo")
+	for i := range 2 { // one depends on the other, and that on the broken one
+		k := &kustomizev1.Kustomization{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("dependant-", i)}, Spec: *broken.Spec.DeepCopy()}
+		k.Spec.DependsOn = []kustomizev1.DependencyReference{{Name: map[int]string{0: "broken", 1: "dependant-0"}[i]}}
+		w.create(k)
+		w.status(k, revision(2), metav1.ConditionFalse, meta.DependencyNotReadyReason)
+	}
+	w.status(broken, revision(2), metav1.ConditionFalse, meta.ReconciliationFailedReason)
+	w.status(slow, revision(2), metav1.ConditionUnknown, meta.ProgressingReason)
+	w.channel("chat", notifyv1.ProviderSpec{Type: "slack", Address: chat.URL + "/services/T/B/X"}, nil, nil, "Kustomization")
+	w.revised(repo, revision(1), revision(2), "a change")
+	w.rendered(web, revision(2), false)
+	w.applied(web, revision(2), 1)
+	w.eventually("the message", func() bool { return len(chat.got()) == 1 })
+	w.quiet()
 }

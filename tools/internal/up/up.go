@@ -112,9 +112,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 		return err
 	}
 	o.Render.SealKeyFile, o.Apply.SealKeyFile = key, key
-	server, err := embedded.Start(embedded.Options{
-		Dir: filepath.Join(o.DataDir, "bus"), SyncInterval: o.SyncInterval, Log: log, Hangs: embedded.StartAnew(log),
-	})
+	server, err := startBus(o, log)
 	if err != nil {
 		return err
 	}
@@ -171,7 +169,7 @@ func connect(ctx context.Context, o *Options, log *slog.Logger, server *embedded
 	if err != nil {
 		return nil, nil, err
 	}
-	conn, err := bus.Connect(ctx, bus.Options{Name: holder, InProcess: server, Log: log})
+	conn, err := bus.Connect(ctx, bus.Options{Name: holder, InProcess: server, User: busUser, PasswordFile: passwordFile(o.DataDir), Log: log})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -158,8 +158,8 @@ func (n *News) takeOne(ctx context.Context, run *stage.Run, b *batch, f bus.Stor
 	name := trackedPart(f.GetObject())
 	known, ok := b.tracked[name]
 	if !ok {
-		known = &news.Tracked{}
-		if _, err := run.LoadPart(ctx, name, known); err != nil {
+		var err error
+		if known, err = n.tracked(ctx, run, name, f.GetObject()); err != nil {
 			return err
 		}
 		b.tracked[name] = known
@@ -170,6 +170,23 @@ func (n *News) takeOne(ctx context.Context, run *stage.Run, b *batch, f bus.Stor
 	}
 	b.changed[name] = true
 	return n.address(ctx, b, change)
+}
+
+// tracked reads what is known of an object.
+func (n *News) tracked(ctx context.Context, run *stage.Run, part string, o *factsv1.ObjectReference) (*news.Tracked, error) {
+	known := &news.Tracked{}
+	found, err := run.LoadPart(ctx, part, known)
+	if found || err != nil {
+		return known, err
+	}
+	obj, err := n.objects.read(ctx, news.Object{Kind: o.GetKind(), Namespace: o.GetNamespace(), Name: o.GetName()})
+	if err != nil {
+		return nil, err
+	}
+	if k, ok := obj.Object.(*kustomizev1.Kustomization); ok {
+		known.Applied = k.Status.LastAppliedRevision
+	}
+	return known, nil
 }
 
 // address writes a letter about a change for each alert that wants it told.

@@ -252,7 +252,9 @@ func (d *delivery) note(ctx context.Context, p *outbox.Parcel, receipt string) e
 		return d.run.SavePart(ctx, toldPart(p.Alert, p.Object), t)
 	}
 	g := p.Group
-	g.Receipt = cmp.Or(receipt, g.Receipt)
+	if !p.Aside {
+		g.Receipt = cmp.Or(receipt, g.Receipt)
+	}
 	if err := d.run.SavePart(ctx, groupPart(p.Alert, p.GroupID), g); err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ func (t *Tracked) revised(f *factsv1.Fact, r *factsv1.SourceRevised) *Change {
 // rendered begins the work on a revision that changes what an application is.
 func (t *Tracked) rendered(f *factsv1.Fact, r *factsv1.ManifestsRendered) *Change {
 	at := mark(f)
-	if r.GetUnchanged() || t.Touched == at {
+	if r.GetUnchanged() || t.Touched == at || t.Applied == f.GetRevision() {
 		return nil
 	}
 	t.Touched, t.Changed, t.ChangedMore, t.Took = at, nil, 0, 0
@@ -256,6 +256,9 @@ func (t *Tracked) selected(f *factsv1.Fact, s *factsv1.ImageSelected) *Change {
 	message := fmt.Sprintf("Latest image tag for %s resolved to %s", s.GetImage(), s.GetTag())
 	if s.GetPrevious() != "" && s.GetPrevious() != name {
 		message += fmt.Sprintf(" (previously %s)", s.GetPrevious())
+	}
+	if t.Done == "" && s.GetPrevious() == name {
+		return nil // told again when all was forgotten
 	}
 	if s.GetHeld() != "" {
 		message += "\nheld: " + s.GetHeld()

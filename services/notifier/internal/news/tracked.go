@@ -29,6 +29,9 @@ type Tracked struct {
 	Took        time.Duration `json:"took,omitempty"`
 
 	Failing *Failing `json:"failing,omitempty"`
+
+	// Applied is the revision that the object says itself was applied, where nothing else is known of it: what is told again when all was forgotten is no news.
+	Applied string `json:"-"`
 }
 
 // Failing is a failure that lasts.
@@ -60,7 +63,7 @@ func (t *Tracked) Take(f *factsv1.Fact, sequence uint64) *Change {
 		return nil
 	}
 	if uid := f.GetObject().GetUid(); uid != "" && uid != t.UID {
-		*t = Tracked{UID: uid, Failing: t.Failing.inherited()}
+		*t = Tracked{UID: uid, Failing: t.Failing.inherited(), Applied: t.Applied}
 	}
 	c := t.take(f, sequence)
 	if c == nil {

@@ -3,6 +3,7 @@ package outbox
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -112,6 +113,9 @@ func (r *rows) supersede() {
 // supersededText says of what was in progress why it never ended.
 const supersededText = "a newer revision came before it was done"
 
+// touched says whether something is told of an object.
+func (r *rows) touched(object string) bool { return r.last[object] != nil }
+
 // leaveOutSource leaves out that the source has the revision where there is more to tell of it: the title names it.
 func (r *rows) leaveOutSource() {
 	rest := slices.DeleteFunc(slices.Clone(r.shown), func(s content.Shown) bool {
@@ -122,13 +126,25 @@ func (r *rows) leaveOutSource() {
 	}
 }
 
+// metadata is what is told beside all events that are shown.
 func (r *rows) metadata() map[string]string {
-	for _, s := range r.shown {
-		if e := r.last[s.Object.String()]; e != nil && len(r.shown) == 1 {
-			return e.Event.Metadata
+	return common(r.shown, func(name string) *Entry { return r.last[name] })
+}
+
+// common is the metadata that the events of all rows have.
+func common(shown []content.Shown, of func(object string) *Entry) map[string]string {
+	var out map[string]string
+	for _, s := range shown {
+		e := of(s.Object.String())
+		switch {
+		case e == nil:
+		case out == nil:
+			out = maps.Clone(e.Event.Metadata)
+		default:
+			maps.DeleteFunc(out, func(name, value string) bool { return e.Event.Metadata[name] != value })
 		}
 	}
-	return nil
+	return out
 }
 
 // rows folds entries: the last of an object is what it is now.
@@ -209,7 +225,7 @@ func (p *planner) ended(r *rows, first *Entry) (settled, superseded bool) {
 	}
 	quiet := p.Now.Sub(r.lastSeen)
 	if quiet >= gather/2 {
-		settled, superseded = p.Settled(first.Change.Source, first.Change.Revision)
+		settled, superseded = p.Settled(first.Change.Source, first.Change.Revision, r.touched)
 		settled = settled && r.progress == 0
 		superseded = superseded && quiet >= gather
 	}
@@ -265,6 +281,7 @@ func (p *planner) say(id string, g Group, r *rows, s *content.Subject) {
 		}
 		return
 	}
+	p.alarm(id, g, r, s)
 	p.noteTold(&parcel, s)
 	worst := s.Worst()
 	parcel.Message = provider.Message{
@@ -280,6 +297,23 @@ func (p *planner) say(id string, g Group, r *rows, s *content.Subject) {
 	}
 	p.plan.Parcels = append(p.plan.Parcels, parcel)
 	p.template(s)
+}
+
+// alarm tells the first failures of a group by a message of their own where the others are edited into one that people may have read: an edit calls nobody.
+func (p *planner) alarm(id string, g Group, r *rows, s *content.Subject) {
+	failures := failuresOf(s)
+	if !p.Traits.Edits || g.Shown == "" || g.Alarmed != "" || failures == "" {
+		return
+	}
+	only := *s
+	only.Changes = slices.DeleteFunc(slices.Clone(s.Changes), func(c content.Shown) bool { return c.State != provider.Failed })
+	g.Alarmed = failures
+	message := provider.Message{Key: news.HexOf(string(p.Alert.UID), id, "alarm", fmt.Sprint(r.first), fmt.Sprint(g.Sent)), Content: only.Content(), Incident: news.HexOf(string(p.Alert.UID), id)}
+	if e := r.last[only.Worst().Object.String()]; e != nil {
+		message.Event = e.Event
+	}
+	p.plan.Parcels = append(p.plan.Parcels, Parcel{Alert: p.Alert, GroupID: id, Group: g, Told: map[string]Told{}, Message: message, Aside: true, tries: g.Tries})
+	p.template(&only)
 }
 
 // noteTold notes of which failures the message tells the beginning or the end.
@@ -383,6 +417,7 @@ func (p *planner) merged(ended []Parcel) *Parcel {
 		p.drop(out.Entries...)
 		return nil
 	}
+	s.Metadata = common(s.Changes, func(name string) *Entry { return events[name] })
 	s.Ended = true
 	p.noteTold(out, s)
 	out.Group.Shown = digest(s)

@@ -23,8 +23,9 @@ type View struct {
 	Merged  Group // the last message that stood for several groups
 	// Failures counts the failures in a row of what failed.
 	Failures func(c *news.Change) int
-	// Settled says whether all that follows a source has done with a revision, and whether the source has a newer one.
-	Settled func(source news.Object, revision string) (settled, superseded bool)
+	// Settled says whether all that follows a source has done with a revision, and whether the source has a newer one. Of those that the revision did not touch it
+	// is enough that they have come to it.
+	Settled func(source news.Object, revision string, touched func(object string) bool) (settled, superseded bool)
 	// Commit is what is known of a commit; nil for nothing.
 	Commit func(source news.Object, revision string) (*news.Commit, *news.Images)
 	// Context is that of a commit status.
@@ -55,6 +56,8 @@ type Parcel struct {
 	Message provider.Message
 	// Silent says that there is nothing to send: the message that was sent last said it already.
 	Silent bool
+	// Aside says that the message stands beside the one that is edited.
+	Aside bool
 	// TemplateError is why the alert's template did not make the text, ContextError why a commit status has no context.
 	TemplateError, ContextError error
 	tries                       int

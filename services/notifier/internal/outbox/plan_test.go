@@ -54,9 +54,11 @@ func newDesk(t *testing.T, traits provider.Traits, annotations map[string]string
 		Group:    func(id string) Group { return d.groups[id] },
 		Failures: func(*news.Change) int { return 1 },
 		Gone:     func(news.Object) bool { return d.gone },
-		Settled:  func(_ news.Object, revision string) (bool, bool) { return d.ended, d.ended && revision != d.latest },
-		Commit:   func(news.Object, string) (*news.Commit, *news.Images) { return nil, nil },
-		Context:  func(*Entry) (string, error) { return "context", nil },
+		Settled: func(_ news.Object, revision string, _ func(string) bool) (bool, bool) {
+			return d.ended, d.ended && revision != d.latest
+		},
+		Commit:  func(news.Object, string) (*news.Commit, *news.Images) { return nil, nil },
+		Context: func(*Entry) (string, error) { return "context", nil },
 	}
 	return d
 }
@@ -90,7 +92,9 @@ func (d *desk) run(killed bool) {
 		}
 		if p.GroupID != "" {
 			g := p.Group
-			g.Receipt = "receipt"
+			if !p.Aside {
+				g.Receipt = "receipt"
+			}
 			d.groups[p.GroupID] = g
 		}
 		for object, t := range p.Told {
@@ -158,7 +162,7 @@ func TestAMessageThatReturnsIsAnother(t *testing.T) {
 	for _, m := range d.sent {
 		keys[m.Key] = true
 	}
-	if len(d.sent) != 4 || len(keys) != 4 {
+	if len(d.sent) != 5 || len(keys) != 5 { // the first failure is told beside the message, too
 		t.Errorf("%d messages with %d keys", len(d.sent), len(keys))
 	}
 }
@@ -184,6 +188,40 @@ func TestAFailureAfterTheEndIsAMessage(t *testing.T) {
 	}
 }
 
+// TestAFailureCallsSomebody: the first failure of a commit whose message is there already is told by a message of its own, once, beside the edit.
+func TestAFailureCallsSomebody(t *testing.T) {
+	for name, killed := range map[string]bool{"told": false, "killed": true} {
+		d := newDesk(t, provider.Traits{Groups: true, Edits: true}, nil)
+		d.put("web", "main@sha1:aaaaaaa", provider.Succeeded, "", false)
+		d.put("db", "main@sha1:aaaaaaa", provider.Progressing, "", false)
+		d.pass(2 * time.Second)
+		d.run(false)
+		d.put("db", "main@sha1:aaaaaaa", provider.Failed, "incident", false)
+		for range 3 {
+			d.pass(4 * time.Second)
+			d.run(killed)
+		}
+		d.put("web", "main@sha1:aaaaaaa", provider.Failed, "another", false)
+		d.ended = true
+		for range 3 {
+			d.pass(4 * time.Second)
+			d.run(killed)
+		}
+		d.run(false)
+		posts, edits := 0, 0
+		for _, m := range d.sent {
+			if m.Edit == "" {
+				posts++
+			} else {
+				edits++
+			}
+		}
+		if posts != 2 || edits != 2 || d.sent[1].Edit != "" || d.sent[1].Content.State != provider.Failed || len(d.entries) != 0 {
+			t.Errorf("%s: %d posts, %d edits, %d letters left: %+v", name, posts, edits, len(d.entries), d.sent)
+		}
+	}
+}
+
 // TestSupersededIsNotInProgress: a message about what a newer revision overtook says so, and no clock goes on.
 func TestSupersededIsNotInProgress(t *testing.T) {
 	d := newDesk(t, provider.Traits{Groups: true, Edits: true}, nil)
@@ -200,6 +238,25 @@ func TestSupersededIsNotInProgress(t *testing.T) {
 	}
 	if len(d.sent) != 3 || states[provider.Superseded] != 1 || states[provider.Succeeded] != 1 || d.sent[1].Edit == "" && d.sent[2].Edit == "" {
 		t.Errorf("%d messages: %+v", len(d.sent), d.sent)
+	}
+}
+
+// TestMetadataOfAllIsShown: what an alert says beside every event is in the message about many, and what only some say is not.
+func TestMetadataOfAllIsShown(t *testing.T) {
+	d := newDesk(t, provider.Traits{Groups: true}, nil)
+	d.ended = true
+	for i, name := range []string{"a", "b", "c"} {
+		d.put(name, "main@sha1:aaaaaaa", provider.Succeeded, "", false)
+		d.entries[i].Event.Metadata = map[string]string{"env": "prod", "owner": name, "summary": "the shop"}
+	}
+	d.pass(2 * time.Second)
+	d.run(false)
+	shown := map[string]string{}
+	for _, f := range d.sent[0].Content.Fields {
+		shown[f.Name] = f.Value
+	}
+	if shown["env"] != "prod" || shown["summary"] != "the shop" || shown["owner"] != "" {
+		t.Errorf("fields: %v", shown)
 	}
 }
 

@@ -181,6 +181,7 @@ func TestHidden(t *testing.T) {
 		"Bearer " + secretToken:                                   "Bearer ***",
 		"ApiKey 0123456789 and quoted value":                      "*** and ***",
 		basic("robot", secretPassword):                            "Basic ***",
+		basic("proxyuser", "proxypass"):                           "Basic ***",
 		"robot says ab":                                           "robot says ab",
 		"proxypass":                                               "***",
 		"one+more+secret%2Fwith+slash":                            "***",
