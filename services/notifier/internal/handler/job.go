@@ -12,9 +12,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/libs/bus"
+	"github.com/sluice-cd/sluice/libs/expression"
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
 	"github.com/sluice-cd/sluice/services/notifier/internal/alert"
+	"github.com/sluice-cd/sluice/services/notifier/internal/news"
 	"github.com/sluice-cd/sluice/services/notifier/internal/outbox"
 	"github.com/sluice-cd/sluice/services/notifier/internal/provider"
 )
@@ -32,6 +34,14 @@ type job struct {
 	boxes   []*box
 	retries int                    // objects and groups that wait for their next try
 	settled map[string]settledness // what was found about commits, by source and revision
+	commits map[string]commit      // what stage news keeps of them, by the same
+	name    *expression.Expression // spec.commitStatusExpr; nil for none
+}
+
+// commit is what is known of one.
+type commit struct {
+	what   *news.Commit
+	images *news.Images
 }
 
 // box is what one alert wants told.
@@ -197,7 +207,14 @@ func (j *job) clean(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if a == nil || kind == "group" && time.Since(part.Written) > cleanEvery {
+		stale := a == nil
+		if !stale && time.Since(part.Written) > cleanEvery {
+			stale, err = j.isOver(ctx, kind, rest)
+		}
+		if err != nil {
+			return err
+		}
+		if stale {
 			if err := j.run.DropPart(ctx, name); err != nil {
 				return err
 			}
@@ -205,6 +222,20 @@ func (j *job) clean(ctx context.Context) error {
 	}
 	j.known.Cleaned = time.Now()
 	return nil
+}
+
+// isOver says whether nothing can come any more of what a part is about: a group's message, or an object that is gone.
+func (j *job) isOver(ctx context.Context, kind, rest string) (bool, error) {
+	if kind == "group" {
+		return true, nil
+	}
+	_, object, _ := strings.Cut(rest, "/")
+	o, ok := splitObject(objectPart + object)
+	if !ok {
+		return true, nil
+	}
+	found, err := (&objects{j.env.Cluster}).read(ctx, o)
+	return err == nil && found.Object == nil, err
 }
 
 // forget removes what is kept of a Provider that is gone.

@@ -137,19 +137,26 @@ func (j *job) failures(ctx context.Context, c *news.Change) (int, error) {
 	return 1 + int(j.now.Sub(c.Since)/c.Retry), nil
 }
 
-// commit reads what stage news keeps of a commit.
+// commit reads what stage news keeps of a commit, once a run.
 func (j *job) commit(ctx context.Context, source news.Object, revision string) (*news.Commit, *news.Images, error) {
-	var c *news.Commit
-	var i *news.Images
-	if _, err := stage.ReadPart(ctx, j.env.Bus, state.StageNews, newsKey, commitName(source, revision), &c); err != nil {
+	name := source.String() + " " + revision
+	if c, ok := j.commits[name]; ok {
+		return c.what, c.images, nil
+	}
+	var c commit
+	if _, err := stage.ReadPart(ctx, j.env.Bus, state.StageNews, newsKey, commitName(source, revision), &c.what); err != nil {
 		return nil, nil, err
 	}
-	hash := news.Hash(revision)
-	if hash == "" {
-		return c, nil, nil
+	if hash := news.Hash(revision); hash != "" {
+		if _, err := stage.ReadPart(ctx, j.env.Bus, state.StageNews, newsKey, imagesName(source, hash), &c.images); err != nil {
+			return nil, nil, err
+		}
 	}
-	_, err := stage.ReadPart(ctx, j.env.Bus, state.StageNews, newsKey, imagesName(source, hash), &i)
-	return c, i, err
+	if j.commits == nil {
+		j.commits = map[string]commit{}
+	}
+	j.commits[name] = c
+	return c.what, c.images, nil
 }
 
 // look finds out whether a commit has ended, and remembers that it has.

@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/sluice-cd/sluice/libs/expression"
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/secretdata"
 	"github.com/sluice-cd/sluice/services/notifier/internal/provider"
@@ -21,7 +22,8 @@ func (j *job) sender(ctx context.Context) (provider.Sender, provider.Traits, err
 		return nil, provider.Traits{}, fmt.Errorf("%w: Provider %s does not exist", provider.ErrSettings, j.run.Key)
 	}
 	if text := j.provider.Spec.CommitStatusExpr; text != "" {
-		if _, err := compileStatusName(text); err != nil {
+		var err error
+		if j.name, err = expression.CompileText(text, "event", "alert", "provider"); err != nil {
 			return nil, provider.Traits{}, fmt.Errorf("%w: spec.commitStatusExpr: %w", provider.ErrSettings, err)
 		}
 	}

@@ -260,6 +260,17 @@ func TestMetadataOfAllIsShown(t *testing.T) {
 	}
 }
 
+// TestStatusesAtNamedCommits: an object whose metadata names a commit, as one that follows an image built from it, has its status there.
+func TestStatusesAtNamedCommits(t *testing.T) {
+	d := newDesk(t, provider.Traits{CommitStatus: true}, nil)
+	d.put("web", "latest@sha256:aaaaaaa", provider.Succeeded, "", false)
+	d.entries[0].Event.Metadata = map[string]string{"commit": strings.Repeat("b", 40)}
+	d.run(false)
+	if len(d.sent) != 1 || d.sent[0].Status.Commit != strings.Repeat("b", 40) {
+		t.Errorf("%+v", d.sent)
+	}
+}
+
 // TestStatusesEnd: the status of a commit that something newer overtook ends, whether or not it was told before, and also when who told it was killed in between.
 func TestStatusesEnd(t *testing.T) {
 	for name, killed := range map[string]bool{"told": false, "killed": true} {

@@ -3,6 +3,8 @@ package outbox
 import (
 	"strings"
 
+	eventv1 "github.com/fluxcd/pkg/apis/event/v1beta1"
+
 	"github.com/sluice-cd/sluice/services/notifier/internal/news"
 	"github.com/sluice-cd/sluice/services/notifier/internal/provider"
 )
@@ -14,8 +16,8 @@ func (p *planner) statuses(entries []*Entry) {
 	var order []place
 	lists := map[place][]*Entry{}
 	for _, e := range entries {
-		at := place{e.Change.Object.String(), news.Hash(e.Change.Revision)}
-		if at.commit == "" || !e.Change.Commit || e.isSource() {
+		at := place{e.Change.Object.String(), e.commit()}
+		if at.commit == "" {
 			p.drop(e)
 			continue
 		}
@@ -40,6 +42,17 @@ func (p *planner) statuses(entries []*Entry) {
 			p.status(list, at.commit, at.commit != last[at.object])
 		}
 	}
+}
+
+// commit is the one at which the entry is a status: that which the object's metadata names, or else the one that it follows. Empty where it is about none.
+func (e *Entry) commit() string {
+	if named := e.Event.Metadata[eventv1.MetaCommitKey]; named != "" {
+		return news.Hash("sha1:" + named)
+	}
+	if !e.Change.Commit || e.isSource() {
+		return ""
+	}
+	return news.Hash(e.Change.Revision)
 }
 
 // supersede ends the status of the commit before where that waits for an end: none will come any more.
