@@ -260,6 +260,22 @@ func TestMetadataOfAllIsShown(t *testing.T) {
 	}
 }
 
+// TestAStatusThatIsSentAgainEndsNoOther: a dead letter about an older commit says nothing about the newer one.
+func TestAStatusThatIsSentAgainEndsNoOther(t *testing.T) {
+	d := newDesk(t, provider.Traits{CommitStatus: true}, nil)
+	d.put("web", "main@sha1:aaaaaaa", provider.Failed, "incident", false)
+	dead := d.entries[0]
+	d.entries = nil
+	d.put("web", "main@sha1:bbbbbbb", provider.Progressing, "", false)
+	d.run(false)
+	dead.Letter.Again = true
+	d.entries = append(d.entries, dead)
+	d.run(false)
+	if len(d.sent) != 2 || d.sent[1].Status.Commit != "aaaaaaa" || d.sent[1].Status.State != provider.Failed {
+		t.Errorf("%+v", d.sent)
+	}
+}
+
 // TestStatusesAtNamedCommits: an object whose metadata names a commit, as one that follows an image built from it, has its status there.
 func TestStatusesAtNamedCommits(t *testing.T) {
 	d := newDesk(t, provider.Traits{CommitStatus: true}, nil)

@@ -58,7 +58,7 @@ func (e *Entry) commit() string {
 // supersede ends the status of the commit before where that waits for an end: none will come any more.
 func (p *planner) supersede(e *Entry, commit string, t Told) {
 	before, state, _ := strings.Cut(t.Status, " ")
-	if before == commit || state != string(provider.Progressing) || e.OnlyEnd {
+	if before == commit || state != string(provider.Progressing) || e.OnlyEnd || e.Letter.Again { // what is sent again is older than what was told since
 		return
 	}
 	p.set(e, before, provider.Superseded, supersededText, nil, "superseded")
