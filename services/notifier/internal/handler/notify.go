@@ -26,7 +26,8 @@ type Sending struct {
 	MaxAge       time.Duration // how long a message is tried
 	GroupWait    time.Duration // how long a message waits for its commit to end
 	AllowPrivate bool
-	Channels     int // channels that are told something at once
+	NoLocal      bool // refuse this machine's own addresses
+	Channels     int  // channels that are told something at once
 	Cloud        func(p *notifyv1.Provider, proxy *url.URL) provider.Cloud
 	Apps         provider.Apps
 	Clock        Clock

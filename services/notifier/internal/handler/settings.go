@@ -37,7 +37,7 @@ func (j *job) sender(ctx context.Context) (provider.Sender, provider.Traits, err
 func (j *job) settings(ctx context.Context) (provider.Settings, error) {
 	p := j.provider
 	s := provider.Settings{
-		Spec: p.Spec, Namespace: p.Namespace, Name: p.Name, UID: string(p.UID), Apps: j.sending.Apps, AllowPrivate: j.sending.AllowPrivate,
+		Spec: p.Spec, Namespace: p.Namespace, Name: p.Name, UID: string(p.UID), Apps: j.sending.Apps, AllowPrivate: j.sending.AllowPrivate, NoLocal: j.sending.NoLocal,
 	}
 	var err error
 	if ref := p.Spec.SecretRef; ref != nil {

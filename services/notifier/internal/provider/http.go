@@ -39,7 +39,7 @@ func newClient(s Settings, secrets ...string) *client {
 
 // newClientBehind uses the proxy of the process's environment where s names none.
 func newClientBehind(environment func(*http.Request) (*url.URL, error), s Settings, secrets []string) *client {
-	c := &client{timeout: defaultTimeout, guard: guard.Guard{AllowLocal: s.AllowPrivate, NoPrivate: !s.AllowPrivate}, hidden: hide(s, secrets)}
+	c := &client{timeout: defaultTimeout, guard: guard.Guard{AllowLocal: s.AllowPrivate && !s.NoLocal, NoPrivate: !s.AllowPrivate}, hidden: hide(s, secrets)}
 	if s.Spec.Timeout != nil && s.Spec.Timeout.Duration > 0 {
 		c.timeout = s.Spec.Timeout.Duration
 	}

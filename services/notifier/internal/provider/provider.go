@@ -144,8 +144,8 @@ type Settings struct {
 	Cloud Cloud
 	// Apps gives tokens of GitHub Apps and keeps them; nil asks GitHub for one with each sender.
 	Apps Apps
-	// AllowPrivate lets addresses lead into private networks; link-local ones are refused always.
-	AllowPrivate bool
+	// AllowPrivate lets addresses lead into private networks and, unless NoLocal, to this machine; link-local ones are refused always.
+	AllowPrivate, NoLocal bool
 }
 
 // Cloud gives tokens for a cloud's services.
