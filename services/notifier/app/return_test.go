@@ -215,3 +215,28 @@ func TestAStuckApplicationHoldsNobodyUp(t *testing.T) {
 	w.eventually("the message", func() bool { return len(chat.got()) == 1 })
 	w.quiet()
 }
+
+// TestAnAlertInTheMiddleOfAnIncident: who makes an alert while something fails is told so, once, and of its end.
+func TestAnAlertInTheMiddleOfAnIncident(t *testing.T) {
+	w := newWorld(t, nil)
+	hook := newHost(t)
+	generic := notifyv1.ProviderSpec{Type: "generic", Address: hook.URL}
+	w.channel("before", generic, nil, nil, "Kustomization")
+	w.repository("repo")
+	bad, good := w.app("bad", "repo"), w.app("good", "repo")
+	w.failed(bad, revision(1), meta.ReconciliationFailedReason, "no")
+	w.applied(good, revision(1), 1)
+	w.eventually("who was there before is told", func() bool { return len(hook.got()) == 2 })
+	w.channel("after", generic, nil, nil, "Kustomization")
+	w.eventually("who came later is told what fails", func() bool { return len(hook.got()) == 3 })
+	if c := hook.got()[2]; c.JSON("involvedObject", "name") != "bad" || c.JSON("severity") != "error" || c.JSON("reason") != meta.ReconciliationFailedReason {
+		t.Errorf("it is told %s", c.Body)
+	}
+	w.run() // again
+	w.applied(bad, revision(1), 1)
+	w.eventually("both are told of the end", func() bool { return len(hook.got()) == 5 })
+	w.quiet()
+	if n := len(hook.got()); n != 5 {
+		t.Errorf("%d messages", n)
+	}
+}

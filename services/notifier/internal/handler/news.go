@@ -66,6 +66,8 @@ func NewNews(env *service.Env, events *kube.Events) *stage.Stage {
 type place struct {
 	At      bus.FactsPlace `json:"at"`
 	Cleaned time.Time      `json:"cleaned,omitzero"`
+	// Alerts are those of the last run, in order; nil where nothing is known of one.
+	Alerts []types.UID `json:"alerts,omitempty"`
 }
 
 // Run takes all facts that were told since the last run.
@@ -74,7 +76,11 @@ func (n *News) Run(ctx context.Context, run *stage.Run) (stage.Result, error) {
 	if _, err := run.Load(&known); err != nil {
 		return stage.Result{}, err
 	}
-	if _, err := n.alerts.list(ctx); err != nil { // also to say what is wrong with them
+	all, err := n.alerts.list(ctx) // also to say what is wrong with them
+	if err != nil {
+		return stage.Result{}, err
+	}
+	if err := n.welcome(ctx, run, &known, all); err != nil {
 		return stage.Result{}, err
 	}
 	for idle := true; ; idle = false {

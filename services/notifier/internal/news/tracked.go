@@ -76,6 +76,19 @@ func (t *Tracked) Take(f *factsv1.Fact, sequence uint64) *Change {
 	return c
 }
 
+// Lasting is the failure that lasts as it is told to who was not told before. The text is what the object says itself.
+func (t *Tracked) Lasting(o Object, message string, now time.Time) *Change {
+	o.APIVersion, o.UID = t.APIVersion, t.UID
+	c := &Change{
+		Sequence: t.Sequence, Object: o, Time: now, State: provider.Failed, Severity: severity(provider.Failed), Message: message,
+		Key: HexOf("lasting", t.Failing.Incident), Incident: t.Failing.Incident, Since: t.Failing.Since,
+	}
+	if n := len(t.Failing.Reasons); n > 0 {
+		c.Reason = t.Failing.Reasons[n-1]
+	}
+	return c
+}
+
 // Deleted is the fact that ends the failure of an object that is gone: nobody else tells it.
 func (t *Tracked) Deleted(o Object) *factsv1.Fact {
 	return &factsv1.Fact{
