@@ -75,6 +75,10 @@ bench-images: ## Measure scans of images and their way to a commit; BENCH_FLAGS=
 bench-webhooks: ## Measure calls of hosts and what a killed bus loses; BENCH_FLAGS='-rate 3000'
 	$(GO) run ./tools/bench/webhooks $(BENCH_FLAGS)
 
+.PHONY: bench-notify
+bench-notify: ## Measure what it takes to tell of a commit that touches 1,000 applications; BENCH_FLAGS='-apps 500'
+	$(GO) run ./tools/bench/notify $(BENCH_FLAGS)
+
 .PHONY: chaos
 chaos: controlplane ## Break everything at random under load; CHAOS_FLAGS='-seed 7 -minutes 30 -report chaos.md'
 	$(GO) test ./e2e/chaos -v -count=1 -timeout 0 -args $(CHAOS_FLAGS)

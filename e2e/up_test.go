@@ -1,12 +1,20 @@
 package e2e
 
 import (
+	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	notifyv1 "github.com/fluxcd/notification-controller/api/v1beta3"
+	"github.com/fluxcd/pkg/apis/meta"
+	"github.com/nats-io/nats.go"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-cd/sluice/e2e/harness"
 	"github.com/sluice-cd/sluice/libs/process"
@@ -26,6 +34,7 @@ func TestUp(t *testing.T) {
 	writes.AwaitAll(t, repo.Want(), settle)
 	harness.AwaitReady(t, e, repo.Object, settle)
 	wantStream(t, dir, "WORK")
+	wantNotifications(t, e, dir)
 	follow := followImages(t, e, "api")
 	harness.Until(t, settle, "first image", func() error { return follow.runs(t, "api", "1.0.0") })
 	follow.push(t, "api", "1.1.0")
@@ -82,6 +91,33 @@ func stopUp(t *testing.T, p *process.Process) {
 		t.Errorf("it ended with: %v", err)
 	}
 	t.Logf("it took %s to stop", time.Since(began))
+}
+
+// wantNotifications holds that what waits to be told is listed by who may read the folder, and that nobody else may connect to the bus.
+func wantNotifications(t *testing.T, e *harness.Env, dir string) {
+	t.Helper()
+	e.Create(t, &notifyv1.Provider{ObjectMeta: metav1.ObjectMeta{Namespace: e.Namespace, Name: "missing"}, Spec: notifyv1.ProviderSpec{
+		Type: "generic", Address: "http://127.0.0.1:1", SecretRef: &meta.LocalObjectReference{Name: "missing"},
+	}}, alertFor(metav1.ObjectMeta{Namespace: e.Namespace, Name: "missing"}))
+	harness.Pause(t.Context(), time.Second) // an alert is told of what happens after it was made
+	e.Create(t, e.Kustomization(e.Namespace, "broken", "shop", "./gone"))
+	harness.Until(t, settle, "a notification that waits", func() error {
+		list, err := exec.CommandContext(t.Context(), filepath.Join(e.BinDir, "sluice"), "notifications", "list", "--data-dir", dir).CombinedOutput()
+		if err == nil && !strings.Contains(string(list), "Kustomization/"+e.Namespace+"/broken") {
+			err = errors.New("it is not there")
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, list)
+		}
+		return nil
+	})
+	address, err := os.ReadFile(filepath.Join(dir, "keys", "bus.address"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nats.Connect(strings.TrimSpace(string(address))); !errors.Is(err, nats.ErrAuthorization) {
+		t.Errorf("anybody may connect to the bus: %v", err)
+	}
 }
 
 // wantStream holds that JetStream keeps a stream's files below the folder.

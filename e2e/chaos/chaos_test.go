@@ -47,6 +47,7 @@ func TestChaos(t *testing.T) {
 	t.Logf("seed %d, %v minutes", *seed, *minutes)
 	r := newRun(t, *seed, wanted)
 	r.run(time.Duration(*minutes * float64(time.Minute)))
+	r.judgeTold()
 	r.judge()
 	text := r.report()
 	t.Log("\n" + text)

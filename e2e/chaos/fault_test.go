@@ -62,6 +62,7 @@ func (r *run) killReplicas(ctx context.Context, rng *rand.Rand) error {
 		harness.Pause(ctx, time.Duration(rng.IntN(30))*time.Millisecond)
 		r.expectEnd(victim)
 		r.env.KillReplica(victim)
+		r.kills++
 		if err := r.addReplica(victim.Service); err != nil {
 			return err
 		}
@@ -78,6 +79,9 @@ func (r *run) freezeReplica(_ context.Context, rng *rand.Rand) error {
 	return r.env.FreezeReplica(r.t.Context(), victim, lockTime+time.Second+time.Duration(rng.IntN(3000))*time.Millisecond)
 }
 
+// busWiped is the fault after which nothing is known of what was to be told.
+const busWiped = "bus wiped"
+
 func (r *run) busFaults() []fault {
 	e := r.env
 	fronts := func(do func(*harness.Proxy)) error {
@@ -93,7 +97,7 @@ func (r *run) busFaults() []fault {
 		{name: "bus frozen", begin: switched(func(*rand.Rand) error { return e.Bus().Pause() }, func() error { return e.Bus().Resume() })},
 		{name: "bus killed", begin: switched(func(*rand.Rand) error { return e.Bus().Kill() }, start)},
 		{name: "bus stopped", begin: switched(func(*rand.Rand) error { return e.Bus().Stop(10 * time.Second) }, start)},
-		{name: "bus wiped", begin: switched(func(*rand.Rand) error { return errors.Join(e.Bus().Kill(), e.WipeBus()) }, start)},
+		{name: busWiped, begin: switched(func(*rand.Rand) error { return errors.Join(e.Bus().Kill(), e.WipeBus()) }, start)},
 		{name: "bus cut off", begin: switched(func(*rand.Rand) error { return fronts((*harness.Proxy).Cut) }, pass)},
 		{name: "bus cut off from half the replicas", begin: switched(func(rng *rand.Rand) error { one(rng).Cut(); return nil }, pass)},
 		{name: "bus silent to half the replicas", begin: switched(func(rng *rand.Rand) error { one(rng).Mute(); return nil }, pass)},

@@ -24,8 +24,8 @@ func (r *run) report() string {
 		pushes += p.pushes
 	}
 	fmt.Fprintf(&b, "# Chaos\n\n%s\n\n", r.circumstances())
-	fmt.Fprintf(&b, "Seed %d, %.1f minutes, %d phases of one fault or two at once, %d pushes to %d repositories with %d applications, two replicas of each service.\n\n",
-		r.seed, r.took.Minutes(), len(r.phases), pushes, len(r.fleet.repos), len(r.fleet.repos)*len(r.fleet.repos[0].Apps))
+	fmt.Fprintf(&b, "Seed %d, %.1f minutes, %d phases of one fault or two at once, %d pushes to %d repositories with %d applications, two replicas of each service. Told meanwhile: %s.\n\n",
+		r.seed, r.took.Minutes(), len(r.phases), pushes, len(r.fleet.repos), len(r.fleet.repos)*len(r.fleet.repos[0].Apps), r.telling)
 	b.WriteString(`Pushes go on while a fault lasts, and end before it does. *Well again* is the time from its end until every object, Kustomization and
 GitRepository is at the last commit and ready, with no help. *Back* counts objects and statuses that went from a newer commit to an older one, in brackets those
 that followed a git server that had gone back itself; *twice* counts runs of one object in two replicas at once. Both must be 0. *Said to be not ready* counts

@@ -24,6 +24,10 @@ type run struct {
 	phases  []*phase
 	took    time.Duration
 
+	listeners *listeners
+	kills     int    // of replicas
+	telling   string // what the listeners were told, in words
+
 	mu       sync.Mutex
 	replicas []*localrun.Replica
 	ended    map[string]bool // replicas that were ended by us, or whose end was told
@@ -35,6 +39,7 @@ type phase struct {
 	began, mended, converged time.Time
 	pushes                   int
 	missing                  string // what was not well when the time was over
+	ends                     []ended
 
 	regressions, followed, overlaps, warnings int
 	reasons                                   map[string]int // by kind and reason: how often something said that it was not ready
@@ -53,7 +58,7 @@ func (p *phase) name() string {
 func newRun(t *testing.T, seed uint64, only *regexp.Regexp) *run {
 	t.Helper()
 	r := &run{t: t, rng: rand.New(rand.NewPCG(seed, seed)), seed: seed, ended: map[string]bool{}}
-	r.env = world.Start(t, harness.Options{Replicas: 2, Fronts: true, SmallDisks: true})
+	r.env = world.Start(t, harness.Options{Replicas: 2, Fronts: true, SmallDisks: true, Notifier: true})
 	r.replicas = r.env.Replicas("")
 	for _, f := range r.faults() {
 		if only.MatchString(f.name) {
@@ -63,6 +68,7 @@ func newRun(t *testing.T, seed uint64, only *regexp.Regexp) *run {
 	if len(r.catalog) == 0 {
 		t.Fatalf("no fault is called %q", only)
 	}
+	r.listeners = listen(t, r.env)
 	r.fleet = newFleet(t, r.env)
 	if _, missing := r.fleet.converge(t.Context(), bound); missing != "" {
 		t.Fatalf("not well before any fault: %s", missing)
@@ -137,6 +143,7 @@ func (r *run) suffer(p *phase) {
 	r.supervise(p)
 	_, p.missing = r.fleet.converge(r.t.Context(), bound)
 	p.converged = time.Now()
+	p.ends = r.fleet.ends()
 	r.supervise(p)
 }
 

@@ -15,6 +15,7 @@ import (
 	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	receiverv1 "github.com/fluxcd/notification-controller/api/v1"
+	notifyv1 "github.com/fluxcd/notification-controller/api/v1beta3"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -228,7 +229,7 @@ func (e *Env) removeResources(ctx context.Context) error {
 	var all []client.Object
 	for _, list := range []client.ObjectList{
 		&sourcev1.GitRepositoryList{}, &kustomizev1.KustomizationList{}, &imagev1.ImageRepositoryList{}, &imagev1.ImagePolicyList{}, &automationv1.ImageUpdateAutomationList{},
-		&receiverv1.ReceiverList{},
+		&receiverv1.ReceiverList{}, &notifyv1.AlertList{}, &notifyv1.ProviderList{},
 	} {
 		if err := e.Client.List(ctx, list); err != nil {
 			return err

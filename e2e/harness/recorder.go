@@ -59,7 +59,7 @@ func (e *Env) Record(t testing.TB, namespace string) *Recorder {
 func (e *Env) RecordApplied(t testing.TB, namespace string) *Recorder {
 	t.Helper()
 	value := func(obj client.Object) string { return obj.(*kustomizev1.Kustomization).Status.LastAppliedRevision }
-	return e.record(t, namespace, &kustomizev1.KustomizationList{}, value, e.numberOf)
+	return e.record(t, namespace, &kustomizev1.KustomizationList{}, value, e.NumberOf)
 }
 
 // RecordSources records the revisions in the status of GitRepositories until the test ends.
@@ -71,7 +71,7 @@ func (e *Env) RecordSources(t testing.TB, namespace string) *Recorder {
 		}
 		return ""
 	}
-	return e.record(t, namespace, &sourcev1.GitRepositoryList{}, value, e.numberOf)
+	return e.record(t, namespace, &sourcev1.GitRepositoryList{}, value, e.NumberOf)
 }
 
 // RecordFailures records, until the test ends, why custom resources of a kind, given by a list of it, say that they are not ready.

@@ -148,8 +148,8 @@ func (e *Env) noteCommit(hash string, number int) {
 	e.commits[hash] = number
 }
 
-// numberOf is the number of the commit that a revision such as main@sha1:… names.
-func (e *Env) numberOf(revision string) (int, error) {
+// NumberOf is the number of the commit that a revision such as main@sha1:… names.
+func (e *Env) NumberOf(revision string) (int, error) {
 	_, hash, _ := strings.Cut(revision, "@sha1:")
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -82,6 +82,12 @@ func (c *Conn) PutLetters(ctx context.Context, letters []Letter) error {
 	})
 }
 
+// MoveLetters stores letters in the outbox for the channels that they name now, each time as new ones: one may go away and come back. Who moves
+// them removes those that it read.
+func (c *Conn) MoveLetters(ctx context.Context, letters []Letter) error {
+	return c.putLetters(ctx, boxOutbox, letters, noOptions)
+}
+
 // Resend puts dead letters back into the outbox, as new ones.
 func (c *Conn) Resend(ctx context.Context, letters []Letter) error {
 	again := make([]Letter, len(letters))

@@ -79,6 +79,18 @@ func CompileValue(text string, variables ...string) (*Expression, error) {
 	return program(env, ast, smallLimit)
 }
 
+// CompileText is CompileValue for an expression that must be text.
+func CompileText(text string, variables ...string) (*Expression, error) {
+	env, ast, err := compile(text, variables)
+	if err != nil {
+		return nil, err
+	}
+	if t := ast.OutputType(); t != cel.StringType && t != cel.DynType {
+		return nil, fmt.Errorf("compile %q: it is a %s, want text", text, t)
+	}
+	return program(env, ast, smallLimit)
+}
+
 func compile(text string, variables []string) (*cel.Env, *cel.Ast, error) {
 	env, err := environment(variables...)
 	if err != nil {
@@ -111,6 +123,19 @@ func (e *Expression) Bool(ctx context.Context, variables map[string]any) (bool, 
 		return false, fmt.Errorf("evaluate expression: it is a %s, want true or false", value.Type().TypeName())
 	}
 	return bool(yes), nil
+}
+
+// Text evaluates the expression.
+func (e *Expression) Text(ctx context.Context, variables map[string]any) (string, error) {
+	value, err := e.Value(ctx, variables)
+	if err != nil {
+		return "", err
+	}
+	text, ok := value.(types.String)
+	if !ok {
+		return "", fmt.Errorf("evaluate expression: it is a %s, want text", value.Type().TypeName())
+	}
+	return string(text), nil
 }
 
 // Value evaluates the expression to what it is, for another expression to use.

@@ -37,3 +37,19 @@ func TestNothingIsEndless(t *testing.T) {
 	}
 	t.Logf("ended after %s", time.Since(began))
 }
+
+// Text is text, as far as that shows, before the expression is used and when it is.
+func TestText(t *testing.T) {
+	for text, want := range map[string]string{
+		"'a' + o.b": "ax", "o.c": "!text", "1 + 1": "!want text", "o.b.split('').first().value()": "x", "1 +": "!compile", loops(8) + " ? 'a' : 'b'": "!cost",
+	} {
+		compiled, err := CompileText(text, "o")
+		var got string
+		if err == nil {
+			got, err = compiled.Text(t.Context(), map[string]any{"o": map[string]any{"b": "x", "c": 1}})
+		}
+		if wanted, fails := strings.CutPrefix(want, "!"); fails != (err != nil) || fails && !strings.Contains(err.Error(), wanted) || !fails && got != want {
+			t.Errorf("%s: %q, %v; want %q", text, got, err, want)
+		}
+	}
+}

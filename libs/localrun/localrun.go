@@ -302,6 +302,7 @@ func (i *Installation) command(r *Replica, name string) []string {
 		command = append(command, "--redis-addr", i.cacheAddr(), "--redis-password-file", filepath.Join(o.Dir, "cache.password"),
 			"--cache-key-file", filepath.Join(o.Dir, "cache.key"))
 	case "notifier":
+		command = append(command, "--notification-local-addresses") // those who are told run on this machine, too
 	case "webhook-receiver":
 		command = append(command, "--webhook-addr", r.hooks)
 	default:

@@ -53,9 +53,10 @@ func (s *Stage) consumeFacts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, messages.Stop)
+	// What came already is used, or given back when this replica ends: by itself the server brings it again only after factAckWait.
+	stop := context.AfterFunc(ctx, messages.Drain)
 	defer stop()
-	renew := context.AfterFunc(pulls, messages.Drain) // what came already is used: the server brings it again only after factAckWait
+	renew := context.AfterFunc(pulls, messages.Drain)
 	defer renew()
 	defer messages.Stop()
 	for {
@@ -65,6 +66,10 @@ func (s *Stage) consumeFacts(ctx context.Context) error {
 		}
 		if err != nil {
 			return err
+		}
+		if ctx.Err() != nil {
+			_ = msg.Nak()
+			continue
 		}
 		s.takeFact(ctx, msg)
 	}
@@ -91,6 +96,10 @@ func (s *Stage) takeFact(ctx context.Context, msg jetstream.Msg) {
 	}
 	if err == nil && len(keys) > 0 {
 		err = s.TriggerAll(ctx, keys, Hint{Cause: "fact"})
+	}
+	if err != nil && ctx.Err() != nil {
+		_ = msg.Nak()
+		return
 	}
 	if err != nil {
 		s.log.Warn("fact not turned into work yet", "subject", msg.Subject(), "err", err)

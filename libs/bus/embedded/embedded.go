@@ -21,6 +21,8 @@ type Options struct {
 	Listen bool
 	Host   string // default 127.0.0.1
 	Port   int    // 0 takes a free one
+	// User and Password are those without which nobody may connect, in this process neither; empty for everybody.
+	User, Password string
 	// SyncInterval is the longest time between a write and its fsync; 0 syncs every write.
 	SyncInterval time.Duration
 	PprofPort    int // serves Go's profiles on Host; 0 for none
@@ -77,6 +79,8 @@ func config(o Options) *server.Options {
 		JetStream:         true,
 		StoreDir:          o.Dir,
 		NoSigs:            true,
+		Username:          o.User,
+		Password:          o.Password,
 		MaxPayload:        1 << 20,
 		SyncAlways:        o.SyncInterval == 0,
 		SyncInterval:      o.SyncInterval,

@@ -33,7 +33,7 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 		return err
 	}
 	return run(ctx, env, handler.Sending{
-		Cluster: c.Cluster, MaxAge: c.MaxAge, GroupWait: c.GroupWait, Channels: c.Channels, AllowPrivate: c.AllowPrivate, Clock: handler.RealClock(),
+		Cluster: c.Cluster, MaxAge: c.MaxAge, GroupWait: c.GroupWait, Channels: c.Channels, AllowPrivate: c.AllowPrivate, NoLocal: !c.AllowLocal, Clock: handler.RealClock(),
 		Cloud: clouds.For, Apps: apps,
 	})
 }

@@ -80,7 +80,7 @@ func TestAnHourOfOutage(t *testing.T) {
 	w.eventually("the last letter", func() bool {
 		letters, err := w.bus.Letters(t.Context(), bus.StreamOutbox, noChannel, true)
 		return err == nil && slices.ContainsFunc(letters, func(l bus.Letter) bool {
-			return l.Channel.Name == "chat" && strings.HasSuffix(l.About, last) && strings.Contains(string(l.Data), "Applied revision "+revision(n))
+			return l.Channel.Name == "chat" && strings.HasSuffix(l.About, last) && strings.Contains(string(l.Data), "Applied revision: "+revision(n))
 		})
 	})
 	hook.set(func(call) (int, string) { return 200, "" })

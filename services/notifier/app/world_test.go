@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -19,23 +18,19 @@ import (
 	notifyv1 "github.com/fluxcd/notification-controller/api/v1beta3"
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
-	"github.com/prometheus/client_golang/prometheus"
-	"go.opentelemetry.io/otel/trace/noop"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"github.com/sluice-cd/sluice/libs/bus"
 	"github.com/sluice-cd/sluice/libs/bus/bustest"
 	"github.com/sluice-cd/sluice/libs/controlplane"
-	"github.com/sluice-cd/sluice/libs/controlplane/controlplanetest"
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/service"
+	"github.com/sluice-cd/sluice/libs/service/servicetest"
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
 	factsv1 "github.com/sluice-cd/sluice/proto/facts/v1"
@@ -45,38 +40,7 @@ import (
 var plane *controlplane.ControlPlane
 
 func TestMain(m *testing.M) {
-	os.Exit(controlplanetest.Run(m, controlplane.Options{}, func(c *controlplane.ControlPlane) {
-		if plane = c; c != nil {
-			if err := installCRDs(context.Background()); err != nil {
-				panic(err)
-			}
-		}
-	}))
-}
-
-func installCRDs(ctx context.Context) error {
-	c, err := client.New(plane.RESTConfig(), client.Options{})
-	if err != nil {
-		return err
-	}
-	files, err := filepath.Glob(filepath.Join("..", "..", "..", "deploy", "crds", "*.yaml"))
-	if err != nil {
-		return err
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		crd := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal(text, &crd.Object); err != nil {
-			return err
-		}
-		if err := client.IgnoreAlreadyExists(c.Create(ctx, crd)); err != nil {
-			return err
-		}
-	}
-	return nil
+	os.Exit(servicetest.Main(m, "../../../deploy/crds/*.yaml", func(c *controlplane.ControlPlane) { plane = c }))
 }
 
 // world is a running notifier with all that it talks to, in a namespace of its own. The test does what the other services do: it writes
@@ -105,10 +69,7 @@ func prepare(t *testing.T, sending func(*handler.Sending)) *world {
 	t.Helper()
 	w := &world{T: t, ns: "test-" + strings.ReplaceAll(strings.ToLower(t.Name()), "/", "-"), sending: sending, server: bustest.Start(t)}
 	w.bus = w.server.Connect()
-	var err error
-	w.cluster, err = kube.Connect(kube.Options{Kubeconfig: plane.Kubeconfig(), UserAgent: "test", Log: bustest.Logger(t)})
-	w.do(err)
-	w.do(w.cluster.Client.Create(t.Context(), namespace(w.ns)))
+	w.cluster = servicetest.Connect(t, plane, w.ns)
 	return w
 }
 
@@ -125,29 +86,24 @@ func (w *world) run() {
 	if w.stop != nil {
 		w.stop()
 	}
-	cluster, err := kube.Connect(kube.Options{Kubeconfig: plane.Kubeconfig(), UserAgent: "test", Log: bustest.Logger(w)})
+	var err error
+	w.caches, err = kube.Connect(kube.Options{Kubeconfig: plane.Kubeconfig(), UserAgent: "test", Log: bustest.Logger(w)})
 	w.do(err)
-	env := service.NewEnv(service.Deps{
-		Log: bustest.Logger(w), Registry: prometheus.NewRegistry(), Tracer: noop.NewTracerProvider().Tracer(""), Bus: w.server.Connect(), Cluster: cluster,
-		NoCrossNamespaceRefs: w.noCross,
-	}, service.Holder("test"))
-	w.caches = cluster
-	ready, ended := make(chan struct{}), make(chan error, 1)
-	env.Ready = func() { close(ready) }
+	env := servicetest.Env(w, w.server.Connect(), w.caches, func(d *service.Deps) { d.NoCrossNamespaceRefs = w.noCross })
 	c := DefaultConfig()
 	sending := handler.Sending{MaxAge: c.MaxAge, GroupWait: c.GroupWait, Channels: c.Channels, AllowPrivate: true, Clock: handler.RealClock()}
 	if w.sending != nil {
 		w.sending(&sending)
 	}
+	ready := make(chan struct{})
+	env.Ready = func() { close(ready) }
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); ended <- run(ctx, env, sending) }()
-	w.stop = sync.OnceFunc(func() { cancel(); <-done })
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, env, sending) }()
+	w.stop = sync.OnceFunc(func() { cancel(); w.do(<-ended) })
 	w.Cleanup(w.stop)
 	select {
 	case <-ready:
-	case err := <-ended:
-		w.Fatal("notifier ended:", err)
 	case <-time.After(30 * time.Second):
 		w.Fatal("notifier is not ready")
 	}
@@ -304,6 +260,7 @@ type host struct {
 	calls  []call // that were answered well
 	failed int
 	answer func(c call) (status int, body string)
+	before func() // of each answer; nil for nothing
 }
 
 func newHost(t *testing.T) *host {
@@ -311,6 +268,12 @@ func newHost(t *testing.T) *host {
 	h.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		c := call{r.Method, r.URL.Path, r.Header, string(body), time.Now()}
+		h.mu.Lock()
+		before := h.before
+		h.mu.Unlock()
+		if before != nil {
+			before()
+		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		status, text := h.answer(c)

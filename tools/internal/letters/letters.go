@@ -17,11 +17,14 @@ import (
 	"github.com/sluice-cd/sluice/libs/bus"
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
+	"github.com/sluice-cd/sluice/tools/internal/up"
 )
 
 // Options say which bus, and which letters.
 type Options struct {
 	Bus bus.Options
+	// DataDir is that of the `sluice up` whose bus is meant; empty for Bus.
+	DataDir string
 	// Namespace, Provider, Alert select letters; empty for all.
 	Namespace, Provider, Alert string
 	// All allows to take many at once, Pending also those that still wait.
@@ -30,6 +33,7 @@ type Options struct {
 
 // AddBusFlags defines the flags of the bus.
 func (o *Options) AddBusFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.DataDir, "data-dir", "", "data directory of the 'sluice up' that runs on this machine, whose bus is used; instead of all --nats flags")
 	f.StringVar(&o.Bus.URL, "nats-url", "nats://127.0.0.1:4222", "address of the NATS servers, separated by commas")
 	f.StringVar(&o.Bus.NKeySeedFile, "nats-nkey-seed-file", "", "file with the NKey seed to authenticate with")
 	f.StringVar(&o.Bus.CredsFile, "nats-creds-file", "", "credentials file (JWT and NKey) to authenticate with")
@@ -52,8 +56,15 @@ const connectTime = 10 * time.Second
 func connect(ctx context.Context, o *Options) (*bus.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
-	o.Bus.Name, o.Bus.Log = "sluice notifications", slog.New(slog.DiscardHandler)
-	return bus.Connect(ctx, o.Bus)
+	to := o.Bus
+	if o.DataDir != "" {
+		var err error
+		if to, err = up.BusOf(o.DataDir); err != nil {
+			return nil, err
+		}
+	}
+	to.Name, to.Log = "sluice notifications", slog.New(slog.DiscardHandler)
+	return bus.Connect(ctx, to)
 }
 
 // read reads the letters of a stream that are selected.

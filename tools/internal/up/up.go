@@ -57,6 +57,7 @@ func DefaultOptions() *Options {
 		Scan: scanner.DefaultConfig(), Update: updater.DefaultConfig(), Hooks: receiver.DefaultConfig(), Notify: notifier.DefaultConfig(),
 	}
 	o.Hooks.Addr = ""
+	o.Notify.AllowLocal = true // it is no pod, and who runs it here may be told things here
 	o.Git.ArtifactAddr, o.Git.ArtifactURL = "127.0.0.1:0", ""
 	return o
 }
@@ -112,9 +113,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) error {
 		return err
 	}
 	o.Render.SealKeyFile, o.Apply.SealKeyFile = key, key
-	server, err := embedded.Start(embedded.Options{
-		Dir: filepath.Join(o.DataDir, "bus"), SyncInterval: o.SyncInterval, Log: log, Hangs: embedded.StartAnew(log),
-	})
+	server, err := startBus(o, log)
 	if err != nil {
 		return err
 	}
@@ -171,7 +170,7 @@ func connect(ctx context.Context, o *Options, log *slog.Logger, server *embedded
 	if err != nil {
 		return nil, nil, err
 	}
-	conn, err := bus.Connect(ctx, bus.Options{Name: holder, InProcess: server, Log: log})
+	conn, err := bus.Connect(ctx, bus.Options{Name: holder, InProcess: server, User: busUser, PasswordFile: passwordFile(o.DataDir), Log: log})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	notifiersv1 "github.com/fluxcd/notification-controller/api/v1"
 	notifyv1 "github.com/fluxcd/notification-controller/api/v1beta3"
 
 	"github.com/sluice-cd/sluice/libs/kube"
@@ -53,8 +54,20 @@ func Read(a *notifyv1.Alert) (*Alert, error) {
 	note("spec.inclusionList", err)
 	out.exclude, err = compile(a.Spec.ExclusionList)
 	note("spec.exclusionList", err)
+	note("spec.eventSources", unknownKinds(a.Spec.EventSources))
 	note("annotations", out.readAnnotations(a.Annotations))
 	return out, errors.Join(errs...)
+}
+
+// unknownKinds says of which kinds nothing will ever be told.
+func unknownKinds(sources []notifiersv1.CrossNamespaceObjectReference) error {
+	var errs []error
+	for _, s := range sources {
+		if controllers[s.Kind] == "" {
+			errs = append(errs, fmt.Errorf("nothing is told of kind %q", s.Kind))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func compile(list []string) (out []*regexp.Regexp, err error) {

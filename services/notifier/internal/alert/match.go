@@ -12,27 +12,43 @@ import (
 	"github.com/sluice-cd/sluice/services/notifier/internal/news"
 )
 
-// Matches says whether the alert wants a change told of an object with these labels. What ends a failure is wanted by whoever wants failures.
-// With ownNamespace objects of other namespaces are not.
-func (a *Alert) Matches(c *news.Change, labels func() map[string]string, ownNamespace bool) bool {
+// Want is why an alert wants a change told.
+type Want int
+
+// What an alert can want.
+const (
+	Nothing Want = iota
+	OnlyEnd      // as the end of a failure, of who was told of that
+	Always
+)
+
+// Labels are those of an object, as long as it exists.
+type Labels func() (labels map[string]string, exists bool)
+
+// Wants says whether the alert wants a change told of an object with these labels. With ownNamespace objects of other namespaces are not.
+func (a *Alert) Wants(c *news.Change, labels Labels, ownNamespace bool) Want {
 	switch {
 	case a.Spec.Suspend, c.Time.Before(a.CreationTimestamp.Time), ownNamespace && c.Object.Namespace != a.Namespace:
-		return false
+		return Nothing
 	case a.OnlyFailures() && !c.Failed() && !c.Resolved:
-		return false
-	case !slices.ContainsFunc(a.Spec.EventSources, func(s notifiersv1.CrossNamespaceObjectReference) bool { return a.from(s, c.Object, labels) }):
-		return false
+		return Nothing
+	case !slices.ContainsFunc(a.Spec.EventSources, func(s notifiersv1.CrossNamespaceObjectReference) bool { return a.from(s, c, labels) }):
+		return Nothing
 	}
-	if c.Resolved && !c.Failed() {
-		return true // its text is another than that of the failure that was wanted
+	switch listed := (len(a.Spec.InclusionList) == 0 || matchesAny(a.include, c.Message)) && !matchesAny(a.exclude, c.Message); {
+	case listed:
+		return Always
+	case c.Resolved && !c.Failed(): // its text is another than that of the failure that was wanted
+		return OnlyEnd
 	}
-	return (len(a.Spec.InclusionList) == 0 || matchesAny(a.include, c.Message)) && !matchesAny(a.exclude, c.Message)
+	return Nothing
 }
 
 // OnlyFailures says whether the alert wants nothing told but failures and their ends.
 func (a *Alert) OnlyFailures() bool { return a.Spec.EventSeverity == eventv1.EventSeverityError }
 
-func (a *Alert) from(s notifiersv1.CrossNamespaceObjectReference, o news.Object, objectLabels func() map[string]string) bool {
+func (a *Alert) from(s notifiersv1.CrossNamespaceObjectReference, c *news.Change, objectLabels Labels) bool {
+	o := c.Object
 	namespace := s.Namespace
 	if namespace == "" {
 		namespace = a.Namespace
@@ -40,7 +56,14 @@ func (a *Alert) from(s notifiersv1.CrossNamespaceObjectReference, o news.Object,
 	if namespace != o.Namespace || s.Kind != o.Kind || s.Name != "*" && s.Name != o.Name {
 		return false
 	}
-	return s.MatchLabels == nil || labels.SelectorFromSet(s.MatchLabels).Matches(labels.Set(objectLabels()))
+	if s.MatchLabels == nil {
+		return true
+	}
+	known, exists := objectLabels()
+	if !exists {
+		return c.Resolved // who was told of its failure is told of the end
+	}
+	return labels.SelectorFromSet(s.MatchLabels).Matches(labels.Set(known))
 }
 
 // Groups says whether what a commit changed is one message for the alert: where it wants applications told.

@@ -21,6 +21,8 @@ type Config struct {
 	Channels int
 	// AllowPrivate lets addresses of Providers lead into private networks. Link-local ones are refused always.
 	AllowPrivate bool
+	// AllowLocal lets them lead to this machine, too, where other containers of the pod may listen that trust whoever gets there.
+	AllowLocal bool
 	// ObjectIdentities lets Providers name a service account with whose identity a cloud is asked.
 	ObjectIdentities bool
 }
@@ -43,6 +45,7 @@ func (c *Config) AddNotifyFlags(f *pflag.FlagSet) {
 	f.DurationVar(&c.MaxAge, "notification-max-age", c.MaxAge, "how long a message is tried before it becomes a dead letter")
 	f.DurationVar(&c.GroupWait, "notification-group-wait", c.GroupWait, "how long a message about a commit waits at most for everything that the commit touched")
 	f.BoolVar(&c.AllowPrivate, "notification-private-addresses", c.AllowPrivate, "let addresses of Providers lead into private networks; link-local ones are refused always")
+	f.BoolVar(&c.AllowLocal, "notification-local-addresses", c.AllowLocal, "let addresses of Providers lead to this machine, too")
 }
 
 // name is what a cluster may be called.

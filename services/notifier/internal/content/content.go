@@ -32,8 +32,6 @@ type Subject struct {
 	Images   *news.Images
 	// Ended says that no more is to come of the revision.
 	Ended bool
-	// Superseded says that a newer revision came before this one was done.
-	Superseded bool
 }
 
 // Shown is a change as it is shown: a failure that is not told yet is none.
@@ -44,7 +42,7 @@ type Shown struct {
 }
 
 // order is that of states in a table.
-var order = map[provider.State]int{provider.Failed: 0, provider.Progressing: 1, provider.Succeeded: 2, provider.Informed: 3}
+var order = map[provider.State]int{provider.Failed: 0, provider.Progressing: 1, provider.Superseded: 2, provider.Succeeded: 3, provider.Informed: 4}
 
 // State is that of the worst of all.
 func (s *Subject) State() provider.State {
@@ -88,7 +86,7 @@ func (s *Subject) Content() provider.Content {
 }
 
 // words are what is said of an object in a state.
-var words = map[provider.State]string{provider.Failed: "failed", provider.Progressing: "in progress", provider.Succeeded: "succeeded", provider.Informed: "changed"}
+var words = map[provider.State]string{provider.Failed: "failed", provider.Progressing: "in progress", provider.Superseded: "superseded", provider.Succeeded: "succeeded", provider.Informed: "changed"}
 
 func (s *Subject) single(out *provider.Content) {
 	c := s.Changes[0]
@@ -104,6 +102,9 @@ func (s *Subject) single(out *provider.Content) {
 		out.Title += ": " + c.Reason
 	}
 	out.Text = cut(c.Message, maxText)
+	if c.State == provider.Superseded {
+		out.Text = c.Detail
+	}
 	if c.Resolved && !c.Since.IsZero() {
 		out.Fields = append(out.Fields, provider.Field{Name: "failed for", Value: news.Duration(c.Time.Sub(c.Since))})
 	}
@@ -119,7 +120,7 @@ func (s *Subject) table(out *provider.Content) {
 	}
 	out.RowsMore = len(s.Changes) - len(out.Rows)
 	var parts []string
-	for _, state := range []provider.State{provider.Failed, provider.Progressing, provider.Succeeded, provider.Informed} {
+	for _, state := range []provider.State{provider.Failed, provider.Progressing, provider.Superseded, provider.Succeeded, provider.Informed} {
 		if n := counts[state]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, words[state]))
 		}
@@ -129,9 +130,6 @@ func (s *Subject) table(out *provider.Content) {
 		what = Short(s.Revision)
 	}
 	out.Title = what + ": " + strings.Join(parts, ", ")
-	if s.Superseded && counts[provider.Progressing] > 0 {
-		out.Title += " (a newer revision came)"
-	}
 }
 
 // Short is a revision with seven digits of its hash.

@@ -3,8 +3,10 @@ package handler
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
+	"time"
 
 	notifyv1 "github.com/fluxcd/notification-controller/api/v1beta3"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -28,7 +30,14 @@ type alerts struct {
 
 	mu    sync.Mutex
 	known map[types.UID]*readAlert
-	told  map[string]bool // warnings that were given by this process
+	told  map[warning]time.Time // when this process last gave it
+}
+
+// warning is one that was given about a spec.
+type warning struct {
+	uid             types.UID
+	generation      int64
+	reason, message string
 }
 
 type readAlert struct {
@@ -37,7 +46,7 @@ type readAlert struct {
 }
 
 func newAlerts(cluster *kube.Cluster, events *kube.Events) *alerts {
-	return &alerts{cluster: cluster, events: events, known: map[types.UID]*readAlert{}, told: map[string]bool{}}
+	return &alerts{cluster: cluster, events: events, known: map[types.UID]*readAlert{}, told: map[warning]time.Time{}}
 }
 
 // list reads all alerts.
@@ -111,17 +120,29 @@ func (a *alerts) read(item *notifyv1.Alert) *alert.Alert {
 // maxKnown bounds what is kept in memory.
 const maxKnown = 10_000
 
-// warn says what is wrong with an Alert or Provider, the same once for each spec.
+// warnEvery is how often the same is said as long as it lasts: Events live for an hour.
+const warnEvery = time.Hour
+
+// warn says what is wrong with an Alert or Provider, the same once an hour for each spec.
 func (a *alerts) warn(obj client.Object, reason, message string) {
-	key := fmt.Sprintf("%s %d %s %s", obj.GetUID(), obj.GetGeneration(), reason, message)
+	key := warning{obj.GetUID(), obj.GetGeneration(), reason, message}
 	a.mu.Lock()
-	was := a.told[key]
+	was := time.Since(a.told[key]) < warnEvery
 	if len(a.told) > maxKnown {
 		clear(a.told)
 	}
-	a.told[key] = true
+	if !was {
+		a.told[key] = time.Now()
+	}
 	a.mu.Unlock()
 	if !was {
 		a.events.Warning(obj, "", reason, message)
 	}
+}
+
+// forget notes that what was wrong for a reason is over: the next time it is said again.
+func (a *alerts) forget(uid types.UID, reason string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	maps.DeleteFunc(a.told, func(w warning, _ time.Time) bool { return w.uid == uid && w.reason == reason })
 }

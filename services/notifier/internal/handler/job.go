@@ -8,12 +8,15 @@ import (
 	"time"
 
 	notifyv1 "github.com/fluxcd/notification-controller/api/v1beta3"
+	eventv1 "github.com/fluxcd/pkg/apis/event/v1beta1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cd/sluice/libs/bus"
+	"github.com/sluice-cd/sluice/libs/expression"
 	"github.com/sluice-cd/sluice/libs/stage"
 	"github.com/sluice-cd/sluice/libs/state"
 	"github.com/sluice-cd/sluice/services/notifier/internal/alert"
+	"github.com/sluice-cd/sluice/services/notifier/internal/news"
 	"github.com/sluice-cd/sluice/services/notifier/internal/outbox"
 	"github.com/sluice-cd/sluice/services/notifier/internal/provider"
 )
@@ -31,6 +34,14 @@ type job struct {
 	boxes   []*box
 	retries int                    // objects and groups that wait for their next try
 	settled map[string]settledness // what was found about commits, by source and revision
+	commits map[string]commit      // what stage news keeps of them, by the same
+	name    *expression.Expression // spec.commitStatusExpr; nil for none
+}
+
+// commit is what is known of one.
+type commit struct {
+	what   *news.Commit
+	images *news.Images
 }
 
 // box is what one alert wants told.
@@ -78,6 +89,7 @@ func (j *job) letters(ctx context.Context) (int, error) {
 			waiting++
 			of := j.sending.Clock.Of
 			e.Letter.Written, e.Change.Time, e.Change.Since = of(l.Written), of(e.Change.Time), of(e.Change.Since)
+			j.nameCluster(&e.Event)
 			b.entries = append(b.entries, e)
 		}
 	}
@@ -85,6 +97,19 @@ func (j *job) letters(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	return waiting, j.dropLetters(ctx, gone)
+}
+
+// clusterKey is under what the name of the cluster is told beside an event, where nobody said another there.
+const clusterKey = "cluster"
+
+func (j *job) nameCluster(e *eventv1.Event) {
+	if j.sending.Cluster == "" || e.Metadata[clusterKey] != "" {
+		return
+	}
+	if e.Metadata == nil {
+		e.Metadata = map[string]string{}
+	}
+	e.Metadata[clusterKey] = j.sending.Cluster
 }
 
 func (j *job) dropLetters(ctx context.Context, list []bus.Letter) error {
@@ -106,11 +131,11 @@ func (j *job) move(ctx context.Context, boxes map[string]*box, list []bus.Letter
 	for i := range moved {
 		moved[i].Channel.Name = boxes[moved[i].Alert].alert.Spec.ProviderRef.Name
 	}
-	if err := j.env.Bus.PutLetters(ctx, moved); err != nil {
+	if err := j.env.Bus.MoveLetters(ctx, moved); err != nil {
 		return err
 	}
 	for _, l := range moved {
-		if err := stage.Wake(ctx, j.env.Bus, state.StageNotify, l.Channel, stage.Hint{Cause: "letter"}); err != nil {
+		if err := stage.Wake(ctx, j.env.Bus, state.StageNotify, l.Channel, stage.Hint{Cause: causeLetter}); err != nil {
 			return err
 		}
 	}
@@ -182,7 +207,14 @@ func (j *job) clean(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if a == nil || kind == "group" && time.Since(part.Written) > cleanEvery {
+		stale := a == nil
+		if !stale && time.Since(part.Written) > cleanEvery {
+			stale, err = j.isOver(ctx, kind, rest)
+		}
+		if err != nil {
+			return err
+		}
+		if stale {
 			if err := j.run.DropPart(ctx, name); err != nil {
 				return err
 			}
@@ -190,6 +222,20 @@ func (j *job) clean(ctx context.Context) error {
 	}
 	j.known.Cleaned = time.Now()
 	return nil
+}
+
+// isOver says whether nothing can come any more of what a part is about: a group's message, or an object that is gone.
+func (j *job) isOver(ctx context.Context, kind, rest string) (bool, error) {
+	if kind == "group" {
+		return true, nil
+	}
+	_, object, _ := strings.Cut(rest, "/")
+	o, ok := splitObject(objectPart + object)
+	if !ok {
+		return true, nil
+	}
+	found, err := (&objects{j.env.Cluster}).read(ctx, o)
+	return err == nil && found.Object == nil, err
 }
 
 // forget removes what is kept of a Provider that is gone.

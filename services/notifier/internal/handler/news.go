@@ -3,6 +3,7 @@ package handler
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -65,6 +66,8 @@ func NewNews(env *service.Env, events *kube.Events) *stage.Stage {
 type place struct {
 	At      bus.FactsPlace `json:"at"`
 	Cleaned time.Time      `json:"cleaned,omitzero"`
+	// Alerts are those of the last run, in order; nil where nothing is known of one.
+	Alerts []types.UID `json:"alerts,omitempty"`
 }
 
 // Run takes all facts that were told since the last run.
@@ -73,7 +76,11 @@ func (n *News) Run(ctx context.Context, run *stage.Run) (stage.Result, error) {
 	if _, err := run.Load(&known); err != nil {
 		return stage.Result{}, err
 	}
-	if _, err := n.alerts.list(ctx); err != nil { // also to say what is wrong with them
+	all, err := n.alerts.list(ctx) // also to say what is wrong with them
+	if err != nil {
+		return stage.Result{}, err
+	}
+	if err := n.welcome(ctx, run, &known, all); err != nil {
 		return stage.Result{}, err
 	}
 	for idle := true; ; idle = false {
@@ -142,7 +149,7 @@ func (n *News) wake(ctx context.Context, letters []bus.Letter) error {
 			continue
 		}
 		woken[l.Channel] = true
-		if err := stage.Wake(ctx, n.env.Bus, state.StageNotify, l.Channel, stage.Hint{Cause: "letter"}); err != nil {
+		if err := stage.Wake(ctx, n.env.Bus, state.StageNotify, l.Channel, stage.Hint{Cause: causeLetter}); err != nil {
 			return err
 		}
 	}
@@ -157,8 +164,8 @@ func (n *News) takeOne(ctx context.Context, run *stage.Run, b *batch, f bus.Stor
 	name := trackedPart(f.GetObject())
 	known, ok := b.tracked[name]
 	if !ok {
-		known = &news.Tracked{}
-		if _, err := run.LoadPart(ctx, name, known); err != nil {
+		var err error
+		if known, err = n.tracked(ctx, run, name, f.GetObject()); err != nil {
 			return err
 		}
 		b.tracked[name] = known
@@ -171,6 +178,23 @@ func (n *News) takeOne(ctx context.Context, run *stage.Run, b *batch, f bus.Stor
 	return n.address(ctx, b, change)
 }
 
+// tracked reads what is known of an object.
+func (n *News) tracked(ctx context.Context, run *stage.Run, part string, o *factsv1.ObjectReference) (*news.Tracked, error) {
+	known := &news.Tracked{}
+	found, err := run.LoadPart(ctx, part, known)
+	if found || err != nil {
+		return known, err
+	}
+	obj, err := n.objects.read(ctx, news.Object{Kind: o.GetKind(), Namespace: o.GetNamespace(), Name: o.GetName()})
+	if err != nil {
+		return nil, err
+	}
+	if k, ok := obj.Object.(*kustomizev1.Kustomization); ok {
+		known.Applied = k.Status.LastAppliedRevision
+	}
+	return known, nil
+}
+
 // address writes a letter about a change for each alert that wants it told.
 func (n *News) address(ctx context.Context, b *batch, c *news.Change) error {
 	obj, err := n.objects.read(ctx, c.Object)
@@ -179,14 +203,15 @@ func (n *News) address(ctx context.Context, b *batch, c *news.Change) error {
 	}
 	c.Source, c.Retry = sourceOf(c.Object, obj)
 	for _, a := range b.alerts {
-		if !a.Matches(c, obj.labels, n.env.NoCrossNamespaceRefs) {
+		want := a.Wants(c, obj.labels, n.env.NoCrossNamespaceRefs)
+		if want == alert.Nothing {
 			continue
 		}
 		event, conflicts := a.Event(c, obj.annotations(), obj.version())
 		if len(conflicts) > 0 {
 			n.alerts.warn(a.Alert, "MetadataAppendFailed", fmt.Sprintf("metadata is set in more than one place: %v", conflicts))
 		}
-		e := &outbox.Entry{Change: *c, Event: event, Letter: bus.Letter{
+		e := &outbox.Entry{Change: *c, Event: event, OnlyEnd: want == alert.OnlyEnd, Letter: bus.Letter{
 			Channel: types.NamespacedName{Namespace: a.Namespace, Name: a.Spec.ProviderRef.Name}, Alert: a.Name,
 		}}
 		letter, err := e.Write()
@@ -251,13 +276,14 @@ func sourceOf(o news.Object, found *object) (news.Object, time.Duration) {
 }
 
 const (
+	lookEvery   = 5 * time.Minute // for objects that are gone
 	cleanEvery  = time.Hour
 	keepCommits = 7 * 24 * time.Hour
 )
 
-// clean forgets old commits, and objects that are gone.
+// clean forgets old commits, and objects that are gone. Where one was failing, that ends with it.
 func (n *News) clean(ctx context.Context, run *stage.Run, known *place) error {
-	if time.Since(known.Cleaned) < cleanEvery {
+	if time.Since(known.Cleaned) < lookEvery {
 		return nil
 	}
 	parts, err := n.env.Bus.ListParts(ctx, state.StageNews, newsKey)
@@ -265,8 +291,7 @@ func (n *News) clean(ctx context.Context, run *stage.Run, known *place) error {
 		return err
 	}
 	for name, part := range parts {
-		age := time.Since(part.Written)
-		stale, err := n.stale(ctx, name, age)
+		stale, err := n.stale(ctx, name, part)
 		if err != nil {
 			return err
 		}
@@ -280,14 +305,22 @@ func (n *News) clean(ctx context.Context, run *stage.Run, known *place) error {
 	return run.Save(ctx, *known)
 }
 
-func (n *News) stale(ctx context.Context, name string, age time.Duration) (bool, error) {
-	kind, namespace, object, ok := splitObject(name)
+func (n *News) stale(ctx context.Context, name string, part bus.Part) (bool, error) {
+	age := time.Since(part.Written)
+	o, ok := splitObject(name)
 	if !ok {
 		return age > keepCommits, nil
 	}
-	if age < cleanEvery {
-		return false, nil
+	found, err := n.objects.read(ctx, o)
+	if err != nil || found.Object != nil {
+		return false, err
 	}
-	found, err := n.objects.read(ctx, news.Object{Kind: kind, Namespace: namespace, Name: object})
-	return err == nil && found.Object == nil, err
+	var known news.Tracked
+	if err := json.Unmarshal(part.Value, &known); err != nil {
+		return true, nil // nothing can be made of it
+	}
+	if known.Failing != nil {
+		return false, n.env.Bus.PublishFact(ctx, known.Deleted(o), nil)
+	}
+	return age > cleanEvery, nil
 }

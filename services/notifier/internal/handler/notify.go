@@ -26,7 +26,8 @@ type Sending struct {
 	MaxAge       time.Duration // how long a message is tried
 	GroupWait    time.Duration // how long a message waits for its commit to end
 	AllowPrivate bool
-	Channels     int // channels that are told something at once
+	NoLocal      bool // refuse this machine's own addresses
+	Channels     int  // channels that are told something at once
 	Cloud        func(p *notifyv1.Provider, proxy *url.URL) provider.Cloud
 	Apps         provider.Apps
 	Clock        Clock
@@ -140,8 +141,18 @@ func (n *Notify) Run(ctx context.Context, run *stage.Run) (stage.Result, error) 
 	return result, run.Keep(j.known)
 }
 
+// causeLetter wakes a channel for which there is something new.
+const causeLetter = "letter"
+
 // bring reads what waits and tells it.
 func (j *job) bring(ctx context.Context) (stage.Result, error) {
+	left := j.known.NotBefore.Sub(j.now)
+	if left > maxBack {
+		left = 0 // by a clock that was wrong
+	}
+	if left > 0 && j.run.Hint.Cause == causeLetter { // nothing can be sent yet, and reading what waits may be much
+		return j.later(left), nil
+	}
 	waiting, err := j.letters(ctx)
 	if err != nil {
 		return stage.Result{}, err
@@ -154,13 +165,14 @@ func (j *job) bring(ctx context.Context) (stage.Result, error) {
 	case j.provider != nil && j.provider.Spec.Suspend:
 		return j.later(time.Hour), j.expire(ctx, errors.New("the Provider is suspended"))
 	}
-	if left := j.known.NotBefore.Sub(j.now); left > 0 && left <= maxBack {
+	if left > 0 {
 		return j.later(left), nil
 	}
 	sender, traits, err := j.sender(ctx)
 	if err != nil {
 		return j.unusable(ctx, err)
 	}
+	j.alerts.forget(j.provider.UID, reasonInvalid)
 	j.send, j.traits = sender, traits
 	return j.tell(ctx)
 }

@@ -41,11 +41,11 @@ type objects struct{ cluster *kube.Cluster }
 // object is one as it is now; without Object it is gone, or of a kind that is not known.
 type object struct{ client.Object }
 
-func (o *object) labels() map[string]string {
+func (o *object) labels() (map[string]string, bool) {
 	if o.Object == nil {
-		return nil
+		return nil, false
 	}
-	return o.GetLabels()
+	return o.GetLabels(), true
 }
 
 func (o *object) annotations() map[string]string {
@@ -79,11 +79,11 @@ func (o *objects) read(ctx context.Context, name news.Object) (*object, error) {
 }
 
 // splitObject reads the name of an object from that of its part.
-func splitObject(part string) (kind, namespace, name string, ok bool) {
+func splitObject(part string) (o news.Object, ok bool) {
 	rest, ok := strings.CutPrefix(part, objectPart)
 	parts := strings.Split(rest, "/")
 	if !ok || len(parts) != 3 {
-		return "", "", "", false
+		return o, false
 	}
-	return parts[0], parts[1], parts[2], true
+	return news.Object{Kind: parts[0], Namespace: parts[1], Name: parts[2]}, true
 }

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -74,7 +75,7 @@ func untriedFirst(parcels []outbox.Parcel) {
 // soon is when to look again at facts that are under way.
 const soon = 200 * time.Millisecond
 
-func (j *job) planOnce(ctx context.Context, settled func(context.Context, news.Object, string) settledness) (parcels []outbox.Parcel, drops []*outbox.Entry, next time.Duration, err error) {
+func (j *job) planOnce(ctx context.Context, settled func(context.Context, news.Object, string, func(string) bool) settledness) (parcels []outbox.Parcel, drops []*outbox.Entry, next time.Duration, err error) {
 	note := func(e error) {
 		if err == nil {
 			err = e
@@ -98,8 +99,13 @@ func (j *job) planOnce(ctx context.Context, settled func(context.Context, news.O
 				return g
 			},
 			Failures: func(c *news.Change) int { n, e := j.failures(ctx, c); note(e); return n },
-			Settled: func(source news.Object, revision string) (bool, bool) {
-				s := settled(ctx, source, revision)
+			Gone: func(o news.Object) bool {
+				found, e := (&objects{j.env.Cluster}).read(ctx, o)
+				note(e)
+				return e == nil && found.Object == nil
+			},
+			Settled: func(source news.Object, revision string, touched func(string) bool) (bool, bool) {
+				s := settled(ctx, source, revision, touched)
 				return s.done, s.superseded
 			},
 			Commit: func(source news.Object, revision string) (*news.Commit, *news.Images) {
@@ -131,24 +137,31 @@ func (j *job) failures(ctx context.Context, c *news.Change) (int, error) {
 	return 1 + int(j.now.Sub(c.Since)/c.Retry), nil
 }
 
-// commit reads what stage news keeps of a commit.
+// commit reads what stage news keeps of a commit, once a run.
 func (j *job) commit(ctx context.Context, source news.Object, revision string) (*news.Commit, *news.Images, error) {
-	var c *news.Commit
-	var i *news.Images
-	if _, err := stage.ReadPart(ctx, j.env.Bus, state.StageNews, newsKey, commitName(source, revision), &c); err != nil {
+	name := source.String() + " " + revision
+	if c, ok := j.commits[name]; ok {
+		return c.what, c.images, nil
+	}
+	var c commit
+	if _, err := stage.ReadPart(ctx, j.env.Bus, state.StageNews, newsKey, commitName(source, revision), &c.what); err != nil {
 		return nil, nil, err
 	}
-	hash := news.Hash(revision)
-	if hash == "" {
-		return c, nil, nil
+	if hash := news.Hash(revision); hash != "" {
+		if _, err := stage.ReadPart(ctx, j.env.Bus, state.StageNews, newsKey, imagesName(source, hash), &c.images); err != nil {
+			return nil, nil, err
+		}
 	}
-	_, err := stage.ReadPart(ctx, j.env.Bus, state.StageNews, newsKey, imagesName(source, hash), &i)
-	return c, i, err
+	if j.commits == nil {
+		j.commits = map[string]commit{}
+	}
+	j.commits[name] = c
+	return c.what, c.images, nil
 }
 
 // look finds out whether a commit has ended, and remembers that it has.
-func (j *job) look(ctx context.Context, source news.Object, revision string) settledness {
-	s, err := j.isSettled(ctx, source, revision)
+func (j *job) look(ctx context.Context, source news.Object, revision string, touched func(string) bool) settledness {
+	s, err := j.isSettled(ctx, source, revision, touched)
 	if err != nil {
 		j.run.Log.Warn("cannot find out whether a commit has ended", "revision", revision, "err", err)
 		return settledness{}
@@ -160,13 +173,13 @@ func (j *job) look(ctx context.Context, source news.Object, revision string) set
 }
 
 // looked is what look found.
-func (j *job) looked(_ context.Context, source news.Object, revision string) settledness {
+func (j *job) looked(_ context.Context, source news.Object, revision string, _ func(string) bool) settledness {
 	return j.settled[source.String()+" "+revision]
 }
 
-// isSettled asks of each application that follows a source whether it is done with a revision: ready or failed at it. Applications that are
-// suspended do not follow.
-func (j *job) isSettled(ctx context.Context, source news.Object, revision string) (settledness, error) {
+// isSettled asks of each application that follows a source whether it is done with a revision: ready or failed at it, or there without being touched by
+// it. Applications that are suspended do not follow.
+func (j *job) isSettled(ctx context.Context, source news.Object, revision string, touched func(string) bool) (settledness, error) {
 	var known state.Source // no cache: one that lags would have an older revision
 	if _, err := stage.ReadState(ctx, j.env.Bus, state.StageGit, types.NamespacedName{Namespace: source.Namespace, Name: source.Name}, &known); err != nil {
 		return settledness{}, err
@@ -178,9 +191,13 @@ func (j *job) isSettled(ctx context.Context, source news.Object, revision string
 	if err := j.env.Cluster.Cache.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 		return settledness{}, fmt.Errorf("list kustomizations: %w", err)
 	}
+	all := apps{}
 	for i := range list.Items {
-		k := &list.Items[i]
-		if follows(k, source) && !isDone(k, revision) {
+		all[client.ObjectKeyFromObject(&list.Items[i])] = &list.Items[i]
+	}
+	for key, k := range all {
+		name := news.Object{Kind: kustomizev1.KustomizationKind, Namespace: key.Namespace, Name: key.Name}.String()
+		if follows(k, source) && !all.isDone(k, revision, touched(name)) {
 			return settledness{}, nil
 		}
 	}
@@ -192,9 +209,40 @@ func follows(k *kustomizev1.Kustomization, source news.Object) bool {
 	return k.Spec.SourceRef.Kind == source.Kind && key.Namespace == source.Namespace && key.Name == source.Name && !k.Spec.Suspend && k.DeletionTimestamp == nil
 }
 
-func isDone(k *kustomizev1.Kustomization, revision string) bool {
+// apps are all applications.
+type apps map[types.NamespacedName]*kustomizev1.Kustomization
+
+func (a apps) isDone(k *kustomizev1.Kustomization, revision string, touched bool) bool {
+	if waitsForDependency(k) {
+		return a.isStuck(k, maxDepth)
+	}
 	ready := apimeta.FindStatusCondition(k.Status.Conditions, meta.ReadyCondition)
-	return k.Status.LastAttemptedRevision == revision && ready != nil && ready.Status != metav1.ConditionUnknown && ready.Reason != meta.DependencyNotReadyReason
+	return k.Status.LastAttemptedRevision == revision && ready != nil && (ready.Status != metav1.ConditionUnknown || !touched)
+}
+
+func waitsForDependency(k *kustomizev1.Kustomization) bool {
+	ready := apimeta.FindStatusCondition(k.Status.Conditions, meta.ReadyCondition)
+	return ready != nil && ready.Reason == meta.DependencyNotReadyReason
+}
+
+// maxDepth bounds how far dependencies are followed.
+const maxDepth = 20
+
+// isStuck says whether an application waits for one that will not get ready by itself: nothing comes of it until somebody mends that.
+func (a apps) isStuck(k *kustomizev1.Kustomization, depth int) bool {
+	if depth == 0 {
+		return true // they wait for one another
+	}
+	return slices.ContainsFunc(k.Spec.DependsOn, func(d kustomizev1.DependencyReference) bool {
+		on := a[types.NamespacedName{Namespace: cmp.Or(d.Namespace, k.Namespace), Name: d.Name}]
+		switch {
+		case on == nil, on.Spec.Suspend:
+			return true
+		case waitsForDependency(on):
+			return a.isStuck(on, depth-1)
+		}
+		return apimeta.IsStatusConditionFalse(on.Status.Conditions, meta.ReadyCondition)
+	})
 }
 
 // behind says whether facts were told that stage news did not take yet.

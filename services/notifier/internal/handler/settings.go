@@ -10,9 +10,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/sluice-cd/sluice/libs/expression"
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/secretdata"
-	"github.com/sluice-cd/sluice/services/notifier/internal/expression"
 	"github.com/sluice-cd/sluice/services/notifier/internal/provider"
 )
 
@@ -22,7 +22,8 @@ func (j *job) sender(ctx context.Context) (provider.Sender, provider.Traits, err
 		return nil, provider.Traits{}, fmt.Errorf("%w: Provider %s does not exist", provider.ErrSettings, j.run.Key)
 	}
 	if text := j.provider.Spec.CommitStatusExpr; text != "" {
-		if _, err := expression.Compile(text); err != nil {
+		var err error
+		if j.name, err = expression.CompileText(text, "event", "alert", "provider"); err != nil {
 			return nil, provider.Traits{}, fmt.Errorf("%w: spec.commitStatusExpr: %w", provider.ErrSettings, err)
 		}
 	}
@@ -36,7 +37,7 @@ func (j *job) sender(ctx context.Context) (provider.Sender, provider.Traits, err
 func (j *job) settings(ctx context.Context) (provider.Settings, error) {
 	p := j.provider
 	s := provider.Settings{
-		Spec: p.Spec, Namespace: p.Namespace, Name: p.Name, UID: string(p.UID), Apps: j.sending.Apps, AllowPrivate: j.sending.AllowPrivate,
+		Spec: p.Spec, Namespace: p.Namespace, Name: p.Name, UID: string(p.UID), Apps: j.sending.Apps, AllowPrivate: j.sending.AllowPrivate, NoLocal: j.sending.NoLocal,
 	}
 	var err error
 	if ref := p.Spec.SecretRef; ref != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/sluice-cd/sluice/libs/bus"
@@ -41,14 +42,8 @@ func (j *job) tell(ctx context.Context) (stage.Result, error) {
 		return stage.Result{}, err
 	}
 	d := &delivery{job: j, started: time.Now(), blocked: map[string]bool{}}
-	for i := range parcels {
-		err := d.deliver(ctx, &parcels[i])
-		if errors.Is(err, errStop) {
-			break
-		}
-		if err != nil {
-			return stage.Result{}, err
-		}
+	if err := d.deliverAll(ctx, parcels); err != nil {
+		return stage.Result{}, err
 	}
 	if err := d.conclude(ctx); err != nil {
 		return stage.Result{}, err
@@ -60,11 +55,70 @@ func (j *job) tell(ctx context.Context) (stage.Result, error) {
 type delivery struct {
 	*job
 	started time.Time
+
+	mu      sync.Mutex // of all that follows and of known, held for moments only
+	stopped bool       // nothing more is sent by this run
 	sent    int
 	failed  []*outbox.Parcel
 	why     error           // of the last failure
 	blocked map[string]bool // objects and groups whose earlier message could not be told
 	next    time.Duration   // when to go on; zero for when something comes
+}
+
+// deliverAll sends messages in their order; through a sender to which several may be under way at once, those of one object or group in theirs.
+func (d *delivery) deliverAll(ctx context.Context, parcels []outbox.Parcel) error {
+	work := make(chan []*outbox.Parcel)
+	errs := make([]error, max(1, d.traits.Parallel))
+	var senders sync.WaitGroup
+	for i := range errs {
+		senders.Go(func() {
+			for queue := range work {
+				if err := d.deliverQueue(ctx, queue); err != nil && !errors.Is(err, errStop) {
+					errs[i] = err
+				}
+			}
+		})
+	}
+	for _, queue := range queues(parcels, d.traits.Parallel > 1) {
+		work <- queue
+	}
+	close(work)
+	senders.Wait()
+	return errors.Join(errs...)
+}
+
+func (d *delivery) deliverQueue(ctx context.Context, queue []*outbox.Parcel) error {
+	for _, p := range queue {
+		if err := d.deliver(ctx, p); err != nil {
+			d.stop()
+			return err
+		}
+	}
+	return nil
+}
+
+// queues are messages that may be sent beside those of other queues.
+func queues(parcels []outbox.Parcel, parallel bool) [][]*outbox.Parcel {
+	var out [][]*outbox.Parcel
+	at := map[string]int{}
+	for i := range parcels {
+		name := ""
+		if parallel {
+			name = parcels[i].Name()
+		}
+		if _, known := at[name]; !known {
+			at[name] = len(out)
+			out = append(out, nil)
+		}
+		out[at[name]] = append(out[at[name]], &parcels[i])
+	}
+	return out
+}
+
+func (d *delivery) stop() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stopped = true
 }
 
 func (d *delivery) again(after time.Duration) {
@@ -87,55 +141,64 @@ func (d *delivery) result(planned time.Duration) stage.Result {
 	return stage.Result{Next: max(d.sending.Clock.Wait(d.next), 10*time.Millisecond), Exact: true, Idle: d.sent == 0}
 }
 
-// deliver sends one message and notes what came of it.
-func (d *delivery) deliver(ctx context.Context, p *outbox.Parcel) error {
-	name := p.Name()
-	if d.blocked[name] {
-		return nil
-	}
-	if ctx.Err() != nil || time.Since(d.started) > longRun {
+// begin says whether a message may be sent now.
+func (d *delivery) begin(ctx context.Context, name string) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.stopped:
+		return false, errStop
+	case d.blocked[name]:
+		return false, nil
+	case ctx.Err() != nil || time.Since(d.started) > longRun:
 		d.again(0)
-		return errStop
+		return false, errStop
 	}
 	if wait := d.take(); wait > 0 {
 		d.again(wait)
-		return errStop
+		return false, errStop
 	}
-	if err := d.run.Guard(); err != nil {
+	return true, d.run.Guard()
+}
+
+// deliver sends one message and notes what came of it.
+func (d *delivery) deliver(ctx context.Context, p *outbox.Parcel) error {
+	if p.Silent {
+		return d.settle(ctx, p, "")
+	}
+	if ok, err := d.begin(ctx, p.Name()); !ok || err != nil {
 		return err
 	}
 	receipt, err := d.try(ctx, p)
-	if errors.Is(err, errCut) {
-		d.again(0)
-		return errStop
-	}
 	// What was sent is noted also when this process is about to end.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTime)
 	defer cancel()
-	var busy *provider.Busy
-	var refusal *provider.Refusal
+	refusal, refused := errors.AsType[*provider.Refusal](err)
+	busy, isBusy := errors.AsType[*provider.Busy](err)
 	switch {
+	case errors.Is(err, errCut):
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.again(0)
+		return errStop
 	case err == nil:
-		d.sent++
-		d.metrics.sent.WithLabelValues(d.run.Key.String()).Inc()
 		return d.noteSent(ctx, p, receipt)
-	case errors.As(err, &busy):
-		d.known.NotBefore = d.sending.Clock.Now().Add(min(max(busy.After, firstBack), maxBack))
-		d.metrics.failed.WithLabelValues(d.run.Key.String()).Inc()
-		d.run.Log.Info("channel asks to be left alone", "after", busy.After.String())
-		return cmp.Or(d.buryExpired(ctx, p, err), errStop)
-	case errors.As(err, &refusal) && !isLocked(refusal):
-		d.metrics.failed.WithLabelValues(d.run.Key.String()).Inc()
-		d.alerts.warn(p.Alert.Alert, reasonFailed, fmt.Sprintf("failed to send notification through %s: %s", d.run.Key.Name, oneLine(err)))
-		return d.refused(ctx, p, err)
+	case isBusy:
+		return d.leaveAlone(ctx, p, busy)
+	case refused && !refusal.Login:
+		return d.refused(ctx, p, refusal)
 	}
-	d.blocked[name] = true
 	return d.notSent(ctx, p, err)
 }
 
-// isLocked says whether a service refuses who asks, not what is asked: that ends when somebody mends the credentials.
-func isLocked(r *provider.Refusal) bool {
-	return r.Status == 401 || r.Status == 403 || r.Status == 407
+// leaveAlone is about a service that asks for that.
+func (d *delivery) leaveAlone(ctx context.Context, p *outbox.Parcel, busy *provider.Busy) error {
+	d.mu.Lock()
+	d.known.NotBefore = d.sending.Clock.Now().Add(min(max(busy.After, firstBack), maxBack))
+	d.mu.Unlock()
+	d.metrics.failed.WithLabelValues(d.run.Key.String()).Inc()
+	d.run.Log.Info("channel asks to be left alone", "after", busy.After.String())
+	return cmp.Or(d.buryExpired(ctx, p, busy), errStop)
 }
 
 // errCut says that the process ends before it is known whether a message was taken.
@@ -159,12 +222,22 @@ func (d *delivery) try(ctx context.Context, p *outbox.Parcel) (provider.Receipt,
 	return receipt, err
 }
 
-// noteSent notes that a message was sent, in one write, and removes its letters.
+// noteSent notes that a message was sent.
 func (d *delivery) noteSent(ctx context.Context, p *outbox.Parcel, receipt provider.Receipt) error {
+	d.mu.Lock()
+	d.sent++
+	d.mu.Unlock()
+	d.metrics.sent.WithLabelValues(d.run.Key.String()).Inc()
 	if p.TemplateError != nil {
 		d.alerts.warn(p.Alert.Alert, reasonInvalid, "the usual text was sent instead of the template's: "+oneLine(p.TemplateError))
 	}
-	if err := d.note(ctx, p, receipt.ID); err != nil {
+	d.alerts.forget(p.Alert.UID, reasonFailed)
+	return d.settle(ctx, p, receipt.ID)
+}
+
+// settle notes what was told, in one write, and removes the letters of that.
+func (d *delivery) settle(ctx context.Context, p *outbox.Parcel, receipt string) error {
+	if err := d.note(ctx, p, receipt); err != nil {
 		return err
 	}
 	return d.dropEntries(ctx, p.Entries)
@@ -179,7 +252,9 @@ func (d *delivery) note(ctx context.Context, p *outbox.Parcel, receipt string) e
 		return d.run.SavePart(ctx, toldPart(p.Alert, p.Object), t)
 	}
 	g := p.Group
-	g.Receipt = cmp.Or(receipt, g.Receipt)
+	if !p.Aside {
+		g.Receipt = cmp.Or(receipt, g.Receipt)
+	}
 	if err := d.run.SavePart(ctx, groupPart(p.Alert, p.GroupID), g); err != nil {
 		return err
 	}
@@ -201,11 +276,15 @@ func (d *delivery) dropEntries(ctx context.Context, entries []*outbox.Entry) err
 
 // refused makes dead letters of what the service will never take.
 func (d *delivery) refused(ctx context.Context, p *outbox.Parcel, why error) error {
+	d.metrics.failed.WithLabelValues(d.run.Key.String()).Inc()
+	d.alerts.warn(p.Alert.Alert, reasonFailed, fmt.Sprintf("failed to send notification through %s: %s", d.run.Key.Name, oneLine(why)))
 	if err := d.bury(ctx, p.Entries, why); err != nil {
 		return err
 	}
 	if len(p.Entries) == 0 { // a message on the way: its changes are told with the next one
+		d.mu.Lock()
 		d.blocked[p.Name()] = true
+		d.mu.Unlock()
 		return d.note(ctx, p, "")
 	}
 	return nil
@@ -218,6 +297,9 @@ func (d *delivery) notSent(ctx context.Context, p *outbox.Parcel, why error) err
 	if err := d.buryExpired(ctx, p, why); err != nil {
 		return err
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.blocked[p.Name()] = true
 	d.failed, d.why = append(d.failed, p), why
 	if d.isDown() {
 		return errStop

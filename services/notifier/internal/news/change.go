@@ -28,7 +28,7 @@ func (o Object) String() string { return o.Kind + "/" + o.Namespace + "/" + o.Na
 type Change struct {
 	// Sequence is that of the fact: of two changes of an object the later one has the greater.
 	Sequence uint64 `json:"sequence"`
-	// Key names the object, the revision and the kind of change; hexadecimal.
+	// Key names the object, the revision, the kind of change and the fact that told it; hexadecimal.
 	Key    string    `json:"key"`
 	Object Object    `json:"object"`
 	Time   time.Time `json:"time"`

@@ -111,14 +111,76 @@ func TestWhatIsNews(t *testing.T) {
 	}
 }
 
-// TestAnObjectMadeAnewIsAnother: what was known of one that was deleted says nothing about the next of its name.
-func TestAnObjectMadeAnewIsAnother(t *testing.T) {
+// TestAnObjectMadeAnewEndsTheFailure: of a failing object that is deleted, the next of its name ends the failure when it succeeds, not when it fails;
+// where none comes, that it is gone does.
+func TestAnObjectMadeAnewEndsTheFailure(t *testing.T) {
+	other := &factsv1.ObjectReference{Kind: "Kustomization", Namespace: "apps", Name: "web", Uid: "other"}
 	s := &story{t: t}
 	s.tell("a", applyFailed("A"))
-	f := applied(0, false)
-	f.Object = &factsv1.ObjectReference{Kind: "Kustomization", Namespace: "apps", Name: "web", Uid: "other"}
-	if c := s.tracked.Take(f, 10); c != nil {
-		t.Errorf("the end of another object's failure: %+v", c)
+	incident := s.tracked.Failing.Incident
+	f := applyFailed("A")
+	f.Object = other
+	if c := s.tracked.Take(f, 10); c == nil || c.Incident != incident || c.Resolved {
+		t.Errorf("the failure of the next object: %+v", c)
+	}
+	f = applied(0, false)
+	f.Object = other
+	if c := s.tracked.Take(f, 11); c == nil || c.Incident != incident || !c.Resolved {
+		t.Errorf("its success: %+v", c)
+	}
+
+	s = &story{t: t}
+	s.tell("a", applyFailed("A"))
+	f = s.tracked.Deleted(Object{Kind: "Kustomization", Namespace: "apps", Name: "web"})
+	if c := s.tracked.Take(f, 10); c == nil || !c.Resolved || c.Incident == "" {
+		t.Errorf("the end of one that is gone: %+v", c)
+	}
+	if c := s.tracked.Take(f, 11); c != nil {
+		t.Errorf("it ends twice: %+v", c)
+	}
+}
+
+// TestThereAndBackHasOtherKeys: what happens again at a commit that was there before is another change.
+func TestThereAndBackHasOtherKeys(t *testing.T) {
+	keys, tracked := map[string]bool{}, Tracked{}
+	for i, revision := range []string{"a", "b", "a", "b"} {
+		f := applied(1, false)
+		f.Revision = revision
+		c := tracked.Take(f, uint64(i+1))
+		if c == nil || keys[c.Key] {
+			t.Fatalf("at %s: %+v", revision, c)
+		}
+		keys[c.Key] = true
+	}
+}
+
+// TestWhatACommitBroughtEndsAtThatCommit: a commit that does not touch an application takes nothing away from the one before that does: what becomes of it is told
+// at that one.
+func TestWhatACommitBroughtEndsAtThatCommit(t *testing.T) {
+	const healthy, failed = factsv1.Health_HEALTH_HEALTHY, factsv1.Health_HEALTH_FAILED
+	at := func(revision string, f *factsv1.Fact) *factsv1.Fact { f.Revision = revision; return f }
+	for name, c := range map[string]struct {
+		facts []*factsv1.Fact
+		want  string
+	}{
+		"health": {[]*factsv1.Fact{at("a", rendered(false)), at("a", applied(1, true)), at("b", rendered(true)), at("b", applied(0, true)), at("b", health(healthy))},
+			"progressing a, progressing a, succeeded a"},
+		"applied late": {[]*factsv1.Fact{at("a", rendered(false)), at("b", rendered(true)), at("b", applied(1, false)), at("c", applied(0, false))}, "progressing a, succeeded a"},
+		"unhealthy, and well again": {[]*factsv1.Fact{at("a", rendered(false)), at("a", applied(1, true)), at("b", applied(0, true)), at("b", health(failed)), at("c", applied(0, true)), at("c", health(healthy))},
+			"progressing a, progressing a, failed a, succeeded a"},
+		"fails late":    {[]*factsv1.Fact{at("a", rendered(false)), at("b", applyFailed("A")), at("c", applyFailed("A"))}, "progressing a, failed a"},
+		"touched again": {[]*factsv1.Fact{at("a", rendered(false)), at("b", rendered(false)), at("b", applied(1, false))}, "progressing a, progressing b, succeeded b"},
+	} {
+		var tracked Tracked
+		var got []string
+		for i, f := range c.facts {
+			if change := tracked.Take(f, uint64(i+1)); change != nil {
+				got = append(got, string(change.State)+" "+change.Revision)
+			}
+		}
+		if strings.Join(got, ", ") != c.want {
+			t.Errorf("%s: %s; want %s", name, strings.Join(got, ", "), c.want)
+		}
 	}
 }
 

@@ -38,8 +38,10 @@ func (t *Tracked) take(f *factsv1.Fact, sequence uint64) *Change {
 	case *factsv1.Fact_Applied:
 		return t.applied(f, kind.Applied)
 	case *factsv1.Fact_ApplyFailed:
+		before, _ := t.pending(mark(f))
 		return t.fails(f, sequence, Change{
-			Reason: kind.ApplyFailed.GetReason(), Message: kind.ApplyFailed.GetMessage(), Stage: state.StageApply, Commit: true,
+			Revision: before,
+			Reason:   kind.ApplyFailed.GetReason(), Message: kind.ApplyFailed.GetMessage(), Stage: state.StageApply, Commit: true,
 		}, t.Touched == mark(f))
 	case *factsv1.Fact_HealthChanged:
 		return t.health(f, sequence, kind.HealthChanged)
@@ -75,7 +77,7 @@ func (t *Tracked) revised(f *factsv1.Fact, r *factsv1.SourceRevised) *Change {
 // rendered begins the work on a revision that changes what an application is.
 func (t *Tracked) rendered(f *factsv1.Fact, r *factsv1.ManifestsRendered) *Change {
 	at := mark(f)
-	if r.GetUnchanged() || t.Touched == at {
+	if r.GetUnchanged() || t.Touched == at || t.Applied == f.GetRevision() {
 		return nil
 	}
 	t.Touched, t.Changed, t.ChangedMore, t.Took = at, nil, 0, 0
@@ -97,6 +99,10 @@ func (t *Tracked) renderFailed(f *factsv1.Fact, sequence uint64, r *factsv1.Rend
 func (t *Tracked) applied(f *factsv1.Fact, a *factsv1.Applied) *Change {
 	at := mark(f)
 	t.Run = runOf(f)
+	revision, before := t.pending(at)
+	if before != "" {
+		at = before
+	}
 	if n := a.GetCounts(); n.GetCreated()+n.GetConfigured()+n.GetPruned() > 0 {
 		t.Changed, t.ChangedMore = changedLines(a)
 		t.Took = a.GetDuration().AsDuration()
@@ -107,26 +113,29 @@ func (t *Tracked) applied(f *factsv1.Fact, a *factsv1.Applied) *Change {
 	if t.Touched != at && t.Failing == nil || t.Done == at && t.Failing == nil {
 		return nil
 	}
-	if a.GetHealthAwaited() {
-		return t.waits(f, at)
+	if !a.GetHealthAwaited() {
+		return t.succeeds(f, revision, at, "Applied revision: "+f.GetRevision())
 	}
-	return t.succeeds(f, at, fmt.Sprintf("Applied revision %s", f.GetRevision()))
+	if before != "" && len(t.Changed) == 0 {
+		return nil // as it was told before
+	}
+	return t.waits(f, revision, at)
 }
 
 // waits is told once a revision.
-func (t *Tracked) waits(f *factsv1.Fact, at string) *Change {
+func (t *Tracked) waits(f *factsv1.Fact, revision, at string) *Change {
 	return &Change{
-		State: provider.Progressing, Reason: reasonProgressing, Message: "Applied revision " + f.GetRevision() + ", waiting for health" + t.lines(),
-		Commit: true, Changed: t.Changed, ChangedMore: t.ChangedMore, Took: t.Took, Key: key(f, "waits", at),
+		State: provider.Progressing, Reason: reasonProgressing, Message: "Applied revision: " + f.GetRevision() + ", waiting for health" + t.lines(),
+		Revision: revision, Commit: true, Changed: t.Changed, ChangedMore: t.ChangedMore, Took: t.Took, Key: key(f, "waits", at),
 	}
 }
 
-func (t *Tracked) succeeds(f *factsv1.Fact, at, message string) *Change {
+func (t *Tracked) succeeds(f *factsv1.Fact, revision, at, message string) *Change {
 	if t.Took > 0 {
 		message += " in " + Duration(t.Took)
 	}
 	c := &Change{
-		State: provider.Succeeded, Reason: reasonApplied, Message: message + t.lines(), Commit: true,
+		State: provider.Succeeded, Reason: reasonApplied, Message: message + t.lines(), Revision: revision, Commit: true,
 		Changed: t.Changed, ChangedMore: t.ChangedMore, Took: t.Took, Key: key(f, "done", at),
 	}
 	if t.Failing != nil {
@@ -152,14 +161,18 @@ func (t *Tracked) lines() string {
 // health ends the wait for it. That healthy objects come and go later is no news.
 func (t *Tracked) health(f *factsv1.Fact, sequence uint64, h *factsv1.HealthChanged) *Change {
 	at := mark(f)
+	revision, before := t.pending(at)
+	if before != "" {
+		at = before
+	}
 	switch h.GetTo() {
 	case factsv1.Health_HEALTH_HEALTHY:
 		if t.Failing == nil && (t.Touched != at || t.Done == at) {
 			return nil
 		}
-		return t.succeeds(f, at, fmt.Sprintf("Applied revision %s, all objects are healthy", f.GetRevision()))
+		return t.succeeds(f, revision, at, "Applied revision: "+f.GetRevision()+", all objects are healthy")
 	case factsv1.Health_HEALTH_FAILED, factsv1.Health_HEALTH_TIMED_OUT:
-		return t.fails(f, sequence, Change{Reason: meta.HealthCheckFailedReason, Message: "health check failed: " + h.GetMessage(), Commit: true}, t.Touched == at)
+		return t.fails(f, sequence, Change{Reason: meta.HealthCheckFailedReason, Message: "health check failed: " + h.GetMessage(), Revision: revision, Commit: true}, t.Touched == at)
 	}
 	return nil
 }
@@ -243,6 +256,9 @@ func (t *Tracked) selected(f *factsv1.Fact, s *factsv1.ImageSelected) *Change {
 	message := fmt.Sprintf("Latest image tag for %s resolved to %s", s.GetImage(), s.GetTag())
 	if s.GetPrevious() != "" && s.GetPrevious() != name {
 		message += fmt.Sprintf(" (previously %s)", s.GetPrevious())
+	}
+	if t.Done == "" && s.GetPrevious() == name {
+		return nil // told again when all was forgotten
 	}
 	if s.GetHeld() != "" {
 		message += "\nheld: " + s.GetHeld()

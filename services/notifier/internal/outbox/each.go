@@ -44,7 +44,7 @@ func (p *planner) each(entries []*Entry) {
 
 // pointless says whether a change ends a failure that nobody was told of, and is told for no other reason.
 func (p *planner) pointless(e *Entry, t Told) bool {
-	return e.Change.Resolved && t.Incident != e.Change.Incident && (p.Alert.OnlyFailures() || !e.Change.Commit && e.Change.State == provider.Succeeded)
+	return e.Change.Resolved && t.Incident != e.Change.Incident && (e.OnlyEnd || p.Alert.OnlyFailures() || !e.Change.Commit && e.Change.State == provider.Succeeded)
 }
 
 // single plans one change as one message.

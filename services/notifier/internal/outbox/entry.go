@@ -16,6 +16,8 @@ import (
 type Entry struct {
 	Change news.Change   `json:"change"`
 	Event  eventv1.Event `json:"event"`
+	// OnlyEnd says that it is wanted only by who was told of the failure that it ends.
+	OnlyEnd bool `json:"onlyEnd,omitempty"`
 
 	Letter bus.Letter `json:"-"`
 }
@@ -79,6 +81,7 @@ type Group struct {
 	Receipt string    `json:"receipt,omitempty"` // names the message to edit
 	Shown   string    `json:"shown,omitempty"`   // a digest of what was last told
 	At      time.Time `json:"at,omitzero"`       // when
+	Sent    int       `json:"sent,omitempty"`    // how many messages before that: one that says again what it said before is another
 	// Alarmed is a digest of the failures that were told before the end where messages cannot be edited.
 	Alarmed string `json:"alarmed,omitempty"`
 	// Final says that all changes up to Through were told, of this group or of all Groups, but for those with the keys in Kept: failures that

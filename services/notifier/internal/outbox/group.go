@@ -3,6 +3,7 @@ package outbox
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -67,13 +68,17 @@ func (p *planner) group(id string, entries []*Entry) {
 	first := entries[0]
 	r.leaveOutSource()
 	settled, superseded := p.ended(r, first)
-	s := p.subject(r.shown, first.Change.Source, first.Change.Revision, r.metadata())
-	s.Ended, s.Superseded = settled || superseded, superseded
+	ended := settled || superseded
 	switch {
-	case len(r.shown) == 0 && !s.Ended, !s.Ended && p.early(g, r):
+	case len(r.shown) == 0 && !ended, !ended && p.early(g, r):
 	case len(r.shown) == 0, superseded && g.Shown == "" && r.only(provider.Progressing):
 		p.drop(r.told...)
 	default:
+		if superseded {
+			r.supersede()
+		}
+		s := p.subject(r.shown, first.Change.Source, first.Change.Revision, r.metadata())
+		s.Ended = ended
 		p.say(id, g, r, s)
 	}
 }
@@ -88,12 +93,28 @@ type rows struct {
 	progress  int
 	firstSeen time.Time
 	lastSeen  time.Time
+	first     uint64
 	through   uint64
 }
 
 func (r *rows) only(state provider.State) bool {
 	return !slices.ContainsFunc(r.shown, func(s content.Shown) bool { return s.State != state })
 }
+
+// supersede ends what was in progress when a newer revision came.
+func (r *rows) supersede() {
+	for i := range r.shown {
+		if r.shown[i].State == provider.Progressing {
+			r.shown[i].State, r.shown[i].Detail = provider.Superseded, supersededText
+		}
+	}
+}
+
+// supersededText says of what was in progress why it never ended.
+const supersededText = "a newer revision came before it was done"
+
+// touched says whether something is told of an object.
+func (r *rows) touched(object string) bool { return r.last[object] != nil }
 
 // leaveOutSource leaves out that the source has the revision where there is more to tell of it: the title names it.
 func (r *rows) leaveOutSource() {
@@ -105,18 +126,30 @@ func (r *rows) leaveOutSource() {
 	}
 }
 
+// metadata is what is told beside all events that are shown.
 func (r *rows) metadata() map[string]string {
-	for _, s := range r.shown {
-		if e := r.last[s.Object.String()]; e != nil && len(r.shown) == 1 {
-			return e.Event.Metadata
+	return common(r.shown, func(name string) *Entry { return r.last[name] })
+}
+
+// common is the metadata that the events of all rows have.
+func common(shown []content.Shown, of func(object string) *Entry) map[string]string {
+	var out map[string]string
+	for _, s := range shown {
+		e := of(s.Object.String())
+		switch {
+		case e == nil:
+		case out == nil:
+			out = maps.Clone(e.Event.Metadata)
+		default:
+			maps.DeleteFunc(out, func(name, value string) bool { return e.Event.Metadata[name] != value })
 		}
 	}
-	return nil
+	return out
 }
 
 // rows folds entries: the last of an object is what it is now.
 func (p *planner) rows(id string, g Group, entries []*Entry) *rows {
-	r := &rows{last: map[string]*Entry{}, firstSeen: entries[0].Letter.Written}
+	r := &rows{last: map[string]*Entry{}, firstSeen: entries[0].Letter.Written, first: entries[0].Change.Sequence}
 	failed := map[string]bool{}    // failed and due within these entries
 	waiting := map[string]*Entry{} // failed and not due
 	var order []string
@@ -177,7 +210,7 @@ func (p *planner) row(id string, last, waiting *Entry, failed bool) (content.Sho
 	knows := failed || p.toldOf(last).Incident == c.Incident
 	switch {
 	case c.Resolved:
-		return s, knows || !p.Alert.OnlyFailures() && (c.Commit && len(c.Changed) > 0 || c.State == provider.Informed)
+		return s, knows || !last.OnlyEnd && !p.Alert.OnlyFailures() && (c.Commit && len(c.Changed) > 0 || c.State == provider.Informed)
 	case c.State == provider.Succeeded && c.Commit && len(c.Changed)+c.ChangedMore == 0:
 		return s, false // the revision changed nothing of it in the end
 	}
@@ -192,7 +225,7 @@ func (p *planner) ended(r *rows, first *Entry) (settled, superseded bool) {
 	}
 	quiet := p.Now.Sub(r.lastSeen)
 	if quiet >= gather/2 {
-		settled, superseded = p.Settled(first.Change.Source, first.Change.Revision)
+		settled, superseded = p.Settled(first.Change.Source, first.Change.Revision, r.touched)
 		settled = settled && r.progress == 0
 		superseded = superseded && quiet >= gather
 	}
@@ -231,7 +264,7 @@ func (p *planner) say(id string, g Group, r *rows, s *content.Subject) {
 		s.Changes = slices.DeleteFunc(slices.Clone(s.Changes), func(c content.Shown) bool { return c.State != provider.Failed })
 	}
 	shown := digest(s)
-	next := Group{Receipt: g.Receipt, Shown: shown, At: p.Now, Alarmed: g.Alarmed}
+	next := Group{Receipt: g.Receipt, Shown: shown, At: p.Now, Alarmed: g.Alarmed, Sent: g.Sent + 1}
 	if failures := failuresOf(s); failures != "" && next.Alarmed == "" {
 		next.Alarmed = failures
 	}
@@ -241,15 +274,18 @@ func (p *planner) say(id string, g Group, r *rows, s *content.Subject) {
 		parcel.Entries = r.told
 	}
 	if g.Shown == shown || s.Ended && !p.Traits.Edits && g.Alarmed != "" && g.Alarmed == shownAsAlarm(s) {
-		if s.Ended {
-			p.drop(r.told...)
+		if s.Ended { // nothing new to say, but that no more is to come must be kept: what comes later is another message
+			parcel.Silent, parcel.Group.At, parcel.Group.Sent = true, g.At, g.Sent
+			p.noteTold(&parcel, s)
+			p.plan.Parcels = append(p.plan.Parcels, parcel)
 		}
 		return
 	}
+	p.alarm(id, g, r, s)
 	p.noteTold(&parcel, s)
 	worst := s.Worst()
 	parcel.Message = provider.Message{
-		Key: news.HexOf(string(p.Alert.UID), id, shown), Content: s.Content(), Edit: g.Receipt, Incident: news.HexOf(string(p.Alert.UID), id),
+		Key: news.HexOf(string(p.Alert.UID), id, shown, fmt.Sprint(r.first), fmt.Sprint(g.Sent)), Content: s.Content(), Edit: g.Receipt, Incident: news.HexOf(string(p.Alert.UID), id),
 		Resolved: g.Alarmed != "" && s.State() != provider.Failed,
 	}
 	if e := r.last[worst.Object.String()]; e != nil {
@@ -261,6 +297,23 @@ func (p *planner) say(id string, g Group, r *rows, s *content.Subject) {
 	}
 	p.plan.Parcels = append(p.plan.Parcels, parcel)
 	p.template(s)
+}
+
+// alarm tells the first failures of a group by a message of their own where the others are edited into one that people may have read: an edit calls nobody.
+func (p *planner) alarm(id string, g Group, r *rows, s *content.Subject) {
+	failures := failuresOf(s)
+	if !p.Traits.Edits || g.Shown == "" || g.Alarmed != "" || failures == "" {
+		return
+	}
+	only := *s
+	only.Changes = slices.DeleteFunc(slices.Clone(s.Changes), func(c content.Shown) bool { return c.State != provider.Failed })
+	g.Alarmed = failures
+	message := provider.Message{Key: news.HexOf(string(p.Alert.UID), id, "alarm", fmt.Sprint(r.first), fmt.Sprint(g.Sent)), Content: only.Content(), Incident: news.HexOf(string(p.Alert.UID), id)}
+	if e := r.last[only.Worst().Object.String()]; e != nil {
+		message.Event = e.Event
+	}
+	p.plan.Parcels = append(p.plan.Parcels, Parcel{Alert: p.Alert, GroupID: id, Group: g, Told: map[string]Told{}, Message: message, Aside: true, tries: g.Tries})
+	p.template(&only)
 }
 
 // noteTold notes of which failures the message tells the beginning or the end.
@@ -308,7 +361,7 @@ func (p *planner) apart(g Group, r *rows) {
 func (p *planner) merge() {
 	var ended []Parcel
 	for _, parcel := range p.plan.Parcels {
-		if parcel.GroupID != apart && parcel.Group.Final && parcel.fresh {
+		if parcel.GroupID != apart && parcel.Group.Final && parcel.fresh && !parcel.Silent {
 			ended = append(ended, parcel)
 		}
 	}
@@ -364,6 +417,7 @@ func (p *planner) merged(ended []Parcel) *Parcel {
 		p.drop(out.Entries...)
 		return nil
 	}
+	s.Metadata = common(s.Changes, func(name string) *Entry { return events[name] })
 	s.Ended = true
 	p.noteTold(out, s)
 	out.Group.Shown = digest(s)
@@ -382,7 +436,7 @@ const MergedID = "merged"
 
 // digest names what a message says.
 func digest(s *content.Subject) string {
-	parts := []string{string(s.State()), fmt.Sprint(s.Superseded && s.State() == provider.Progressing)}
+	parts := []string{string(s.State())}
 	for _, c := range sorted(s.Changes) {
 		parts = append(parts, c.Object.String(), string(c.State), c.Detail)
 	}

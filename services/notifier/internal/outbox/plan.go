@@ -23,12 +23,15 @@ type View struct {
 	Merged  Group // the last message that stood for several groups
 	// Failures counts the failures in a row of what failed.
 	Failures func(c *news.Change) int
-	// Settled says whether all that follows a source has done with a revision, and whether the source has a newer one.
-	Settled func(source news.Object, revision string) (settled, superseded bool)
+	// Settled says whether all that follows a source has done with a revision, and whether the source has a newer one. Of those that the revision did not touch it
+	// is enough that they have come to it.
+	Settled func(source news.Object, revision string, touched func(object string) bool) (settled, superseded bool)
 	// Commit is what is known of a commit; nil for nothing.
 	Commit func(source news.Object, revision string) (*news.Commit, *news.Images)
 	// Context is that of a commit status.
 	Context func(e *Entry) (string, error)
+	// Gone says that an object does not exist any more.
+	Gone func(news.Object) bool
 	// GroupWait bounds how long a message waits for its commit to end.
 	GroupWait time.Duration
 }
@@ -51,6 +54,10 @@ type Parcel struct {
 	Told    map[string]Told
 	Entries []*Entry // told by the message, and not to be kept
 	Message provider.Message
+	// Silent says that there is nothing to send: the message that was sent last said it already.
+	Silent bool
+	// Aside says that the message stands beside the one that is edited.
+	Aside bool
 	// TemplateError is why the alert's template did not make the text, ContextError why a commit status has no context.
 	TemplateError, ContextError error
 	tries                       int
@@ -135,7 +142,7 @@ func (p *planner) fresh() []*Entry {
 	for _, e := range p.Entries {
 		g := e.group()
 		switch {
-		case seen[e.Change.Key], !e.Letter.Again && e.Change.Sequence <= p.toldOf(e).Sequence, p.Merged.has(e) && slices.Contains(p.Merged.Groups, g):
+		case seen[e.Change.Key], p.outlived(e), !e.Letter.Again && e.Change.Sequence <= p.toldOf(e).Sequence, p.Merged.has(e) && slices.Contains(p.Merged.Groups, g):
 			p.drop(e)
 		default:
 			seen[e.Change.Key] = true
@@ -145,8 +152,20 @@ func (p *planner) fresh() []*Entry {
 	return out
 }
 
-// pollFailures is how often the failures of a stage are counted while they are too few to be told.
-const pollFailures = 5 * time.Second
+const (
+	// pollFailures and pollMost are how often the failures of a stage are counted while they are too few to be told: the longer, the less often.
+	pollFailures, pollMost = 5 * time.Second, 5 * time.Minute
+	// longestWait is how long a failure may be too few to be told, as that of an object that somebody suspended.
+	longestWait = 7 * 24 * time.Hour
+)
+
+// outlived says whether a failure that is not told yet never will be: its object is gone, or nothing has come of it for long.
+func (p *planner) outlived(e *Entry) bool {
+	if !p.Alert.Waits() || !e.Change.Failed() || p.toldOf(e).Incident == e.Change.Incident {
+		return false
+	}
+	return p.Now.Sub(e.Letter.Written) > longestWait+p.Alert.After || p.Gone(e.Change.Object)
+}
 
 // due says whether a failure has lasted long enough to be told.
 func (p *planner) due(e *Entry, t Told) bool {
@@ -157,7 +176,7 @@ func (p *planner) due(e *Entry, t Told) bool {
 		if p.Failures(&e.Change) >= p.Alert.AfterFailures {
 			return true
 		}
-		p.again(pollFailures)
+		p.again(min(max(pollFailures, p.Now.Sub(e.Letter.Written)/20), pollMost))
 	}
 	if p.Alert.After > 0 {
 		left := p.Alert.After - p.Now.Sub(e.Change.Since)

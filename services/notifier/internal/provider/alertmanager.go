@@ -38,7 +38,7 @@ func newAlertmanager(s Settings) (Sender, Traits, error) {
 	if password := s.secret("password"); s.username() != "" && password != "" {
 		a.header.Set("Authorization", basic(s.username(), password))
 	}
-	return a, Traits{}, nil
+	return a, Traits{Parallel: manyAtOnce}, nil
 }
 
 // alert is one of the Alertmanager's API v2.

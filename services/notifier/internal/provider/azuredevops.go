@@ -79,6 +79,8 @@ func (azureDevOpsStatuses) state(s State) string {
 		return "pending"
 	case Failed:
 		return "error"
+	case Superseded:
+		return "notApplicable"
 	}
 	return "succeeded"
 }

@@ -46,7 +46,7 @@ func buildState(s State) string {
 	switch s {
 	case Progressing:
 		return "INPROGRESS"
-	case Failed:
+	case Failed, Superseded:
 		return "FAILED"
 	}
 	return "SUCCESSFUL"

@@ -42,7 +42,7 @@ func newComments(s Settings, f forge, host commentHost, marker string, limit int
 	if s.UID == "" {
 		return nil, Traits{}, fmt.Errorf("%w: the Provider has no UID", ErrSettings)
 	}
-	return &comments{host: host, uid: s.UID, marker: marker, limit: limit}, f.paced(Traits{Comments: true}), nil
+	return &comments{host: host, uid: s.UID, marker: marker, limit: limit}, f.paced(Traits{Comments: true, Parallel: manyAtOnce}), nil
 }
 
 // Send writes m to the request that its event names; an event that names none is not told.

@@ -144,7 +144,7 @@ func TestCommentLife(t *testing.T) {
 	for _, s := range commentServices() {
 		t.Run(s.kind, func(t *testing.T) {
 			sender, traits := s.kit().sender(t, serve(t, s.check).URL)
-			if traits != (Traits{Comments: true}) {
+			if traits != (Traits{Comments: true, Parallel: manyAtOnce}) {
 				t.Errorf("%+v", traits)
 			}
 			marker := "<!-- " + s.marker + ":0e6e0d34-6ed8-4a4c-a6a6-0f0f0f0f0f0f/Kustomization/apps/web -->"

@@ -33,7 +33,7 @@ func TestComposeFitsAndCounts(t *testing.T) {
 
 func TestComposeShowsAll(t *testing.T) {
 	want := strings.Join([]string{
-		"**❌ Kustomization/apps/web failed**", "Deployment/apps/web is not ready", "image cannot be pulled", "**revision:** main@\u200bsha1\\:731f7ead", "**cluster:** prod",
+		"**❌ Kustomization/apps/web failed**", "Deployment/apps/web is not ready", "image cannot be pulled", "**revision:** main@sha1\\:731f7ead", "**cluster:** prod",
 		"❌ **Kustomization/apps/web** – not ready", "⏳ **Kustomization/apps/api**", "[commit](https://git.example.com/team/apps/commit/731f7eaddfb6af01cb2173e18f0f75b0ba780ef1)",
 	}, "\n")
 	m := discordMarkup
@@ -76,4 +76,16 @@ func FuzzCompose(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestRevisionsCanBeCopied: an @ within a revision or an image is one that shells and registries know; in all else nobody is called.
+func TestRevisionsCanBeCopied(t *testing.T) {
+	for text, plain := range map[string]bool{
+		"main@sha1:b5bd7bf000": true, "main@b5bd7bf": true, "ghcr.io/team/web@sha256:0123456789ab": true, "main@b5bd7bf: 3 succeeded": true,
+		"a@everyone": false, "@b5bd7bf": false, " @sha1:b5bd7bf": false, "a@abcdefghi": false, "x@deadbeefcafe": false, "<@U123>": false,
+	} {
+		if got := verbatim.line(text, 100); (got == text) != plain {
+			t.Errorf("%s: %q", text, got)
+		}
+	}
 }

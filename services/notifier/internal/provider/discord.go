@@ -62,7 +62,7 @@ func (d *discord) call(ctx context.Context, q query) (Receipt, error) {
 	var said struct {
 		ID string `json:"id"`
 	}
-	_, err := d.read(ctx, q, &said)
+	err := d.tell(ctx, q, &said)
 	return Receipt{ID: said.ID}, err
 }
 

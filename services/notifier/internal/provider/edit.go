@@ -2,6 +2,7 @@ package provider
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -13,6 +14,14 @@ func edited(edit, post func() (Receipt, error)) (Receipt, error) {
 		return post()
 	}
 	return receipt, err
+}
+
+// numbered is a receipt for a message with a number; 0 where the service did not say it.
+func numbered(id int64) Receipt {
+	if id == 0 {
+		return Receipt{}
+	}
+	return Receipt{ID: strconv.FormatInt(id, 10)}
 }
 
 const maxAuthor = 80 // characters

@@ -74,7 +74,7 @@ func (f forge) call(ctx context.Context, method, path string, params url.Values,
 		return f.judge(a, err)
 	}
 	if a.Status == http.StatusNonAuthoritativeInfo { // Azure DevOps' page for signing in
-		return &Refusal{Status: a.Status, Reason: "the credentials are not accepted"}
+		return &Refusal{Status: a.Status, Reason: "the credentials are not accepted", Login: true}
 	}
 	if out == nil {
 		return nil

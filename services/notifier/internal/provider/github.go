@@ -51,6 +51,8 @@ func (githubStatuses) state(s State) string {
 		return "pending"
 	case Failed:
 		return "failure"
+	case Superseded:
+		return "error"
 	}
 	return "success"
 }

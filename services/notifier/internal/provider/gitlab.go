@@ -43,6 +43,8 @@ func (gitlabStatuses) state(s State) string {
 		return "pending"
 	case Failed:
 		return "failed"
+	case Superseded:
+		return "canceled"
 	}
 	return "success"
 }

@@ -85,7 +85,7 @@ func partsOf(address string, shortest int, host bool) []string {
 	parts = slices.DeleteFunc(parts, func(p string) bool { return len(p) < shortest })
 	if u.User != nil {
 		password, _ := u.User.Password()
-		parts = append(parts, u.User.String(), u.User.Username(), password)
+		parts = append(parts, u.User.String(), u.User.Username(), password, strings.TrimPrefix(basic(u.User.Username(), password), "Basic "))
 	}
 	if host {
 		parts = append(parts, u.Host, u.Hostname())

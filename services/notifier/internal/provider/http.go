@@ -39,7 +39,7 @@ func newClient(s Settings, secrets ...string) *client {
 
 // newClientBehind uses the proxy of the process's environment where s names none.
 func newClientBehind(environment func(*http.Request) (*url.URL, error), s Settings, secrets []string) *client {
-	c := &client{timeout: defaultTimeout, guard: guard.Guard{AllowLocal: s.AllowPrivate, NoPrivate: !s.AllowPrivate}, hidden: hide(s, secrets)}
+	c := &client{timeout: defaultTimeout, guard: guard.Guard{AllowLocal: s.AllowPrivate && !s.NoLocal, NoPrivate: !s.AllowPrivate}, hidden: hide(s, secrets)}
 	if s.Spec.Timeout != nil && s.Spec.Timeout.Duration > 0 {
 		c.timeout = s.Spec.Timeout.Duration
 	}
@@ -60,7 +60,7 @@ func (c *client) transport(s Settings, proxy func(*http.Request) (*url.URL, erro
 	dialer := &net.Dialer{Timeout: 10 * time.Second, ControlContext: c.control}
 	made := &http.Transport{
 		Proxy: proxy, DialContext: dialer.DialContext, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 10 * time.Second,
-		MaxIdleConnsPerHost: 1, IdleConnTimeout: 5 * time.Second, MaxResponseHeaderBytes: 64 << 10,
+		MaxIdleConnsPerHost: manyAtOnce, IdleConnTimeout: 5 * time.Second, MaxResponseHeaderBytes: 64 << 10,
 	}
 	if s.TLS != nil {
 		made.TLSClientConfig = s.TLS.Clone()
@@ -146,6 +146,25 @@ func (c *client) read(ctx context.Context, q query, out any) (answer, error) {
 		return a, fmt.Errorf("%s answered with something else than expected", c.hidden.host(q.URL))
 	}
 	return a, nil
+}
+
+// tell is ask for what a service takes or refuses by its status, with the answer's JSON decoded into out as far as it is any: what was taken must
+// not be sent again because something stands before the service that rewrites answers.
+func (c *client) tell(ctx context.Context, q query, out any) error {
+	a, err := c.ask(ctx, q)
+	if err == nil {
+		_ = json.Unmarshal(a.Body, out)
+	}
+	return err
+}
+
+// hear is ask for what a service takes or refuses by its answer's JSON, which is decoded into out.
+func (c *client) hear(ctx context.Context, q query, out any) (answer, error) {
+	a, err := c.ask(ctx, q)
+	if err == nil && json.Unmarshal(a.Body, out) != nil {
+		err = &Refusal{Status: a.Status, Reason: "answered with something else than expected"}
+	}
+	return a, err
 }
 
 func withoutURL(err error) error {

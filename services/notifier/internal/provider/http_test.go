@@ -181,6 +181,7 @@ func TestHidden(t *testing.T) {
 		"Bearer " + secretToken:                                   "Bearer ***",
 		"ApiKey 0123456789 and quoted value":                      "*** and ***",
 		basic("robot", secretPassword):                            "Basic ***",
+		basic("proxyuser", "proxypass"):                           "Basic ***",
 		"robot says ab":                                           "robot says ab",
 		"proxypass":                                               "***",
 		"one+more+secret%2Fwith+slash":                            "***",
@@ -194,5 +195,27 @@ func TestHidden(t *testing.T) {
 	}
 	if got := h.host(parse(t, "https://other.example/x")); got != "other.example" {
 		t.Error(got)
+	}
+}
+
+// TestAnswersThatCannotBeRead: who says by its status that it took a message took it, whatever stands in the answer; who says so in the answer did not.
+func TestAnswersThatCannotBeRead(t *testing.T) {
+	for name, k := range map[string]kit{
+		"discord":  {settings: settings("discord", ""), path: "/api/webhooks/1/x"},
+		"telegram": {settings: settings("telegram", "1", "token", secretToken)},
+		"zulip":    {settings: settings("zulip", "general/alerts", "username", "bot@example.org", "password", secretPassword)},
+		"matrix":   {settings: settings("matrix", "!room:example.org", "token", secretToken)},
+		"slack":    {settings: settings("slack", "general", "token", secretToken), path: "/api/chat.postMessage", inSpec: true},
+		"lark":     {settings: settings("lark", ""), path: "/open-apis/bot/v2/hook/x"},
+	} {
+		s := serve(t, func(call) (string, error) { return "<html>rewritten</html>", nil })
+		sender, _ := k.sender(t, s.URL)
+		if bot, ok := sender.(*telegram); ok {
+			bot.api = parse(t, s.URL)
+		}
+		receipt, err := sender.Send(t.Context(), sampleMessage())
+		if inAnswer := name == "slack" || name == "lark"; isRefusal(err) != inAnswer || !inAnswer && err != nil || receipt.ID != "" {
+			t.Errorf("%s: %+v, %v", name, receipt, err)
+		}
 	}
 }

@@ -31,7 +31,8 @@ func (c *client) judge(u *url.URL, a answer) error {
 	case a.Status >= 300 && a.Status < 400:
 		return &Refusal{Status: a.Status, Reason: "the address leads elsewhere, which is not followed"}
 	}
-	return &Refusal{Status: a.Status, Reason: c.reason(a)}
+	login := a.Status == http.StatusUnauthorized || a.Status == http.StatusForbidden || a.Status == http.StatusProxyAuthRequired
+	return &Refusal{Status: a.Status, Reason: c.reason(a), Login: login}
 }
 
 // wait is how long the service wants to be left alone: by its header in seconds or as a date, or by its body as Discord, Telegram, Zulip

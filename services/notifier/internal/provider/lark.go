@@ -44,15 +44,18 @@ func (l *lark) Send(ctx context.Context, m Message) (Receipt, error) {
 		Code int    `json:"code"`
 		Text string `json:"msg"`
 	}
-	a, err := l.read(ctx, query{URL: l.to, JSON: message}, &said)
+	a, err := l.hear(ctx, query{URL: l.to, JSON: message}, &said)
 	switch {
 	case err != nil || said.Code == 0:
 		return Receipt{}, err
 	case said.Code == 11232 || said.Code == 99991400: // too many messages
 		return Receipt{}, &Busy{After: a.wait(time.Now())}
 	}
-	return Receipt{}, &Refusal{Status: a.Status, Reason: l.hidden.clean(fmt.Sprintf("code %d: %s", said.Code, said.Text))}
+	return Receipt{}, &Refusal{Status: a.Status, Reason: l.hidden.clean(fmt.Sprintf("code %d: %s", said.Code, said.Text)), Login: said.Code == larkBadSign}
 }
+
+// larkBadSign is the code for a signature that is not the token's.
+const larkBadSign = 19021
 
 // larkSign is the HMAC of nothing: what is signed is its key.
 func larkSign(at, token string) string {

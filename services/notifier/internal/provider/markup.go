@@ -3,7 +3,9 @@ package provider
 import (
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
+	"unicode"
 	"unicode/utf16"
 
 	"github.com/sluice-cd/sluice/libs/plain"
@@ -63,8 +65,13 @@ func (m markup) fit(s string, n int) string {
 	const more = "…"
 	var b strings.Builder
 	size, keep := 0, 0 // keep is how much of b leaves room for more
-	for _, r := range s {
+	before := ' '
+	for i, r := range s {
 		shown := m.escape(r)
+		if r == '@' && isWord(before) && hash.MatchString(s[i+1:]) {
+			shown = "@" // of a revision or an image, which somebody may copy
+		}
+		before = r
 		if r == '\n' {
 			shown = m.newline
 		}
@@ -78,6 +85,12 @@ func (m markup) fit(s string, n int) string {
 	}
 	return b.String()
 }
+
+// hash is what follows the @ of a revision or an image.
+var hash = regexp.MustCompile(`^(sha(1|256|512):[0-9a-f]{6}|[0-9a-f]{7}(\W|$))`)
+
+// isWord says whether a character may stand within a word.
+func isWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_' }
 
 // line is s in one line of markup.
 func (m markup) line(s string, n int) string { return m.fit(oneLine(s), n) }
@@ -102,6 +115,8 @@ func (s State) icon() string {
 		return "✅"
 	case Failed:
 		return "❌"
+	case Superseded:
+		return "⏭️"
 	}
 	return "ℹ️"
 }

@@ -2,7 +2,6 @@ package provider
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
 )
@@ -41,11 +40,8 @@ func (x *matrix) Send(ctx context.Context, m Message) (Receipt, error) {
 	var said struct {
 		ID string `json:"event_id"`
 	}
-	if _, err := x.read(ctx, query{Method: http.MethodPut, URL: to, Header: bearer(x.token), JSON: content}, &said); err != nil {
+	if err := x.tell(ctx, query{Method: http.MethodPut, URL: to, Header: bearer(x.token), JSON: content}, &said); err != nil {
 		return Receipt{}, err
-	}
-	if said.ID == "" {
-		return Receipt{}, fmt.Errorf("%s answered without the event's ID", x.hidden.host(x.server))
 	}
 	if m.Edit != "" {
 		return Receipt{ID: m.Edit}, nil // edits are of the first message

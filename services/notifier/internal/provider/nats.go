@@ -71,8 +71,8 @@ type natsSender struct {
 	options []nats.Option
 }
 
-// Send publishes the event and waits until the server has it. The message's key goes along as Nats-Msg-Id, by which a stream knows what
-// it has already.
+// Send publishes the event, and returns when it is stored where a stream of the server's has the subject, and when the server has it elsewhere.
+// The message's key goes along as Nats-Msg-Id, by which a stream knows what it has already.
 func (n natsSender) Send(ctx context.Context, m Message) (Receipt, error) {
 	body, err := json.Marshal(m.Event)
 	if err != nil {
@@ -91,22 +91,25 @@ func (n natsSender) Send(ctx context.Context, m Message) (Receipt, error) {
 	if m.Key != "" {
 		message.Header.Set(nats.MsgIdHdr, m.Key)
 	}
-	if err := connection.PublishMsg(message); err != nil {
-		return Receipt{}, n.judge(err)
+	talk := &natsTalk{connection: connection, reply: connection.NewRespInbox()}
+	stored, err := talk.isStored(ctx, n.subject)
+	if err == nil && stored {
+		return Receipt{}, n.judge(talk.store(ctx, message))
 	}
-	if err := connection.FlushWithContext(ctx); err != nil {
-		return Receipt{}, n.judge(err)
+	if err == nil {
+		err = talk.say(ctx, message)
 	}
-	return Receipt{}, n.judge(connection.LastError())
+	return Receipt{}, n.judge(err)
 }
 
-// judge tells what is final: lacking rights, and too large an event.
+// judge tells what is final: too large an event, and lacking rights as long as nobody gives them.
 func (n natsSender) judge(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrPermissionViolation), errors.Is(err, nats.ErrMaxPayload),
-		errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrBadSubject):
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrPermissionViolation), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
+		return &Refusal{Reason: n.client.hidden.clean(err.Error()), Login: true}
+	case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject), isStreamRefusal(err):
 		return &Refusal{Reason: n.client.hidden.clean(err.Error())}
 	}
 	if refused := refusedAddress(err); refused != nil {

@@ -28,7 +28,7 @@ func newOpsgenie(s Settings) (Sender, Traits, error) {
 	}
 	token, err := s.needToken()
 	// docs.opsgenie.com/docs/api-rate-limiting: by plan and number of users, told by 429.
-	return &opsgenie{newClient(s), to, token}, Traits{}, err
+	return &opsgenie{newClient(s), to, token}, Traits{Parallel: manyAtOnce}, err
 }
 
 func (o *opsgenie) Send(ctx context.Context, m Message) (Receipt, error) {

@@ -52,11 +52,12 @@ type Alert struct{ Namespace, Name, UID string }
 // State is how far what a message tells of has come.
 type State string
 
-// States of a message. Progressing ones are edited or followed by another state.
+// States of a message. Progressing ones are edited or followed by another state; Superseded ones were, when something newer took their place.
 const (
 	Progressing State = "progressing"
 	Succeeded   State = "succeeded"
 	Failed      State = "failed"
+	Superseded  State = "superseded"
 	Informed    State = "info" // no state: something was said
 )
 
@@ -94,6 +95,9 @@ type CommitStatus struct {
 	Commit      string // full hash
 }
 
+// manyAtOnce is Traits.Parallel of those that take several.
+const manyAtOnce = 8
+
 // Receipt is what the service said about a message that it took.
 type Receipt struct {
 	ID string // names the message for a later edit; empty where the service does not say
@@ -103,6 +107,8 @@ type Receipt struct {
 type Refusal struct {
 	Status int    // HTTP status, or 0
 	Reason string // for people; holds no secret and is cut
+	// Login says that who asks is refused, not what is asked: that ends when somebody mends the credentials.
+	Login bool
 }
 
 func (e *Refusal) Error() string {
@@ -138,8 +144,8 @@ type Settings struct {
 	Cloud Cloud
 	// Apps gives tokens of GitHub Apps and keeps them; nil asks GitHub for one with each sender.
 	Apps Apps
-	// AllowPrivate lets addresses lead into private networks; link-local ones are refused always.
-	AllowPrivate bool
+	// AllowPrivate lets addresses lead into private networks and, unless NoLocal, to this machine; link-local ones are refused always.
+	AllowPrivate, NoLocal bool
 }
 
 // Cloud gives tokens for a cloud's services.
@@ -164,6 +170,9 @@ type Traits struct {
 	// Comments: one comment at a request for each object (of a group, for its Incident), found again and edited in place. Events that name
 	// no request (change_request in their metadata) are not told.
 	Comments bool
+	// Parallel is how many messages may be under way at once, 0 for one: only where a message that is sent twice is one for the service, since of all that
+	// are under way when a process is killed nobody knows whether they were taken.
+	Parallel int
 	// Every is the shortest time between two messages that the service allows in the long run, 0 for none, and Burst how many may come
 	// at once. Source: the service's published limits.
 	Every time.Duration

@@ -459,18 +459,20 @@ func (k kit) private(t *testing.T) {
 		return
 	}
 	s := serve(t, k.check)
-	settings := k.settings
-	settings.Spec.Address = k.address(s.URL)
-	sender, _, err := New(settings)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if k.wrap != nil {
-		sender = k.wrap(sender)
-	}
-	_, err = sender.Send(t.Context(), sampleMessage())
-	if _, ok := errors.AsType[*Refusal](err); !ok || len(s.taken()) > 0 {
-		t.Errorf("%v, %d requests", err, len(s.taken()))
+	for _, allowPrivate := range []bool{false, true} { // this machine is one of its own
+		settings := k.settings
+		settings.Spec.Address, settings.AllowPrivate, settings.NoLocal = k.address(s.URL), allowPrivate, allowPrivate
+		sender, _, err := New(settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k.wrap != nil {
+			sender = k.wrap(sender)
+		}
+		_, err = sender.Send(t.Context(), sampleMessage())
+		if _, ok := errors.AsType[*Refusal](err); !ok || len(s.taken()) > 0 {
+			t.Errorf("%v, %d requests", err, len(s.taken()))
+		}
 	}
 }
 

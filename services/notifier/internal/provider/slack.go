@@ -107,7 +107,7 @@ func (c *slack) call(ctx context.Context, to *url.URL, body any) (Receipt, error
 		Channel string `json:"channel"`
 		TS      string `json:"ts"`
 	}
-	a, err := c.read(ctx, c.query(to, body), &said)
+	a, err := c.hear(ctx, c.query(to, body), &said)
 	switch {
 	case err != nil:
 		return Receipt{}, err
@@ -124,5 +124,11 @@ func (c *slack) slackError(a answer, code string) error {
 	case "internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org":
 		return fmt.Errorf("%s answered: %s", c.hidden.host(c.to), c.hidden.clean(code))
 	}
-	return &Refusal{Status: a.Status, Reason: c.hidden.clean(code)}
+	return &Refusal{Status: a.Status, Reason: c.hidden.clean(code), Login: slackLogin[code]}
+}
+
+// slackLogin are the errors of the Web API that are about the token.
+var slackLogin = map[string]bool{
+	"invalid_auth": true, "not_authed": true, "token_revoked": true, "token_expired": true, "account_inactive": true, "no_permission": true, "missing_scope": true,
+	"not_allowed_token_type": true, "org_login_required": true, "ekm_access_denied": true, "access_denied": true, "two_factor_setup_required": true,
 }

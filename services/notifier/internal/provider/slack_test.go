@@ -132,11 +132,12 @@ var slackInert = []string{"<!channel>", "<@U123>", "<users/all>", "<at id", "<sc
 func TestSlackBot(t *testing.T) {
 	k := kit{settings: settings("slack", "general", "token", secretToken), path: "/api/chat.postMessage", inSpec: true, check: slackAPI, edits: true, inert: slackInert}
 	k.run(t)
-	for code, final := range map[string]bool{"channel_not_found": true, "invalid_auth": true, "internal_error": false} {
+	for code, final := range map[string]bool{"channel_not_found": true, "invalid_auth": true, "token_expired": true, "internal_error": false} {
 		s := serve(t, func(call) (string, error) { return fmt.Sprintf(`{"ok":false,"error":%q}`, code), nil })
 		sender, _ := k.sender(t, s.URL)
 		_, err := sender.Send(t.Context(), sampleMessage())
-		if _, ok := errors.AsType[*Refusal](err); ok != final || !strings.Contains(fmt.Sprint(err), code) {
+		refused, ok := errors.AsType[*Refusal](err)
+		if ok != final || !strings.Contains(fmt.Sprint(err), code) || ok && refused.Login != (code != "channel_not_found") {
 			t.Errorf("%s: %v", code, err)
 		}
 	}

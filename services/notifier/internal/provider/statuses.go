@@ -55,7 +55,7 @@ func (s *statuses) Send(ctx context.Context, m Message) (Receipt, error) {
 }
 
 // statusTraits are those of all senders of commit statuses.
-var statusTraits = Traits{CommitStatus: true}
+var statusTraits = Traits{CommitStatus: true, Parallel: manyAtOnce}
 
 // isHash reports whether text is a full SHA-1 or SHA-256 in hexadecimal.
 func isHash(text string) bool {

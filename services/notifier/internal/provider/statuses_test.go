@@ -50,7 +50,7 @@ func TestStatusLife(t *testing.T) {
 	for _, s := range statusServices() {
 		t.Run(s.kind, func(t *testing.T) {
 			sender, traits := s.kit().sender(t, serveStatuses(t, s))
-			if traits != (Traits{CommitStatus: true}) {
+			if traits != (Traits{CommitStatus: true, Parallel: manyAtOnce}) {
 				t.Errorf("%+v", traits)
 			}
 			for i, step := range []struct {

@@ -88,8 +88,6 @@ func (t *telegram) call(ctx context.Context, method string, message object) (Rec
 			ID int64 `json:"message_id"`
 		} `json:"result"`
 	}
-	if _, err := t.read(ctx, query{URL: &to, JSON: message}, &said); err != nil {
-		return Receipt{}, err
-	}
-	return Receipt{ID: strconv.FormatInt(said.Result.ID, 10)}, nil
+	err := t.tell(ctx, query{URL: &to, JSON: message}, &said)
+	return numbered(said.Result.ID), err
 }

@@ -53,10 +53,8 @@ func (z *zulip) post(ctx context.Context, m Message) (Receipt, error) {
 	var said struct {
 		ID int64 `json:"id"`
 	}
-	if _, err := z.read(ctx, z.query(http.MethodPost, "", form), &said); err != nil {
-		return Receipt{}, err
-	}
-	return Receipt{ID: strconv.FormatInt(said.ID, 10)}, nil
+	err := z.tell(ctx, z.query(http.MethodPost, "", form), &said)
+	return numbered(said.ID), err
 }
 
 func (z *zulip) edit(ctx context.Context, m Message) (Receipt, error) {

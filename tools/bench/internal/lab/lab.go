@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
@@ -21,6 +22,7 @@ type Options struct {
 	Timeout      time.Duration // of everything that is waited for
 	SyncInterval time.Duration // of the bus; 0 syncs every write
 	Flags        []string      // more flags for every service
+	Notifier     bool          // with the service that tells people
 	Keep         bool          // leave the folder with data and logs
 	Progress     io.Writer
 }
@@ -42,8 +44,12 @@ type Lab struct {
 
 // Start brings everything up, with the repository and the namespaces in place and no custom resource yet.
 func Start(ctx context.Context, o Options) (*Lab, error) {
+	services := localrun.Services
+	if o.Notifier {
+		services = slices.Concat(services, localrun.TellServices)
+	}
 	site, err := StartSite(ctx, SiteOptions{
-		Packages: append(CommandPackages(localrun.Bus), ServicePackages(localrun.Services...)...), Keep: o.Keep, Progress: o.Progress,
+		Packages: append(CommandPackages(localrun.Bus), ServicePackages(services...)...), Keep: o.Keep, Progress: o.Progress,
 		Probes: []client.Object{workload.GitRepository("https://probe.invalid/probe.git", time.Hour), workload.Kustomization("probe", "./", time.Hour)},
 	})
 	if err != nil {
@@ -92,6 +98,7 @@ func (l *Lab) startSluice(ctx context.Context) error {
 	defer cancel()
 	sluice, err := localrun.Start(ctx, localrun.Options{
 		BinDir: l.BinDir(), Dir: dir, Kubeconfig: l.Plane.Kubeconfig(), Flags: l.Options.Flags, SyncInterval: l.Options.SyncInterval,
+		Notifier: l.Options.Notifier,
 	})
 	if err != nil {
 		return err
