@@ -55,13 +55,12 @@ func TestACommitIsOneMessage(t *testing.T) {
 	}
 	half := func(from, to int) {
 		for i, k := range apps[from:to] {
-			if from+i == 7 {
-				w.failed(k, revision(2), meta.ReconciliationFailedReason, "Deployment/web is invalid")
-			} else {
+			if from+i != 7 {
 				w.applied(k, revision(2), 1)
 			}
 		}
 	}
+	w.failed(apps[7], revision(2), meta.ReconciliationFailedReason, "Deployment/web is invalid") // at first: later it would be a message of its own
 	half(0, 50)
 	w.eventually("the message", func() bool { return len(chat.got()) >= 1 })
 	half(50, 100)
