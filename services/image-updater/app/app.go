@@ -91,7 +91,7 @@ func newStages(ctx context.Context, env *service.Env, c Config, cache *imagecach
 		return nil, err
 	}
 	policies, err := handler.New(ctx, handler.Config{
-		Env: env, Events: events, Cache: cache, Registries: registries, Access: access, Slots: c.Policies,
+		Env: env, Events: events, Cache: cache, Registries: registries, Access: access, Slots: c.Policies, VanishedHold: c.VanishedHold,
 	})
 	if err != nil {
 		return nil, err

@@ -260,8 +260,44 @@ func TestWhatIsMissingChangesNothing(t *testing.T) {
 	}
 }
 
-func TestListingsThatShrink(t *testing.T) {
+func TestAVanishedTagHoldsANewerOne(t *testing.T) {
 	w := newWorld(t, registrytest.Options{}, nil)
+	w.registry.SetTags("org/app", "1.0.0", "1.1.0", "1.2.0", "1.3.0")
+	w.repository("app", nil)
+	w.create("app", nil)
+	w.chooses("app", "1.3.0")
+	w.registry.SetTags("org/app", "1.0.0", "1.1.0", "1.2.0", "1.4.0")
+	w.scan("app")
+	p := w.holds("app", "1.3.0", "TagVanished")
+	w.warned("app", "TagVanished")
+	// The message says how to go on.
+	message := apimeta.FindStatusCondition(p.Status.Conditions, "Held").Message
+	if !strings.Contains(message, "tag 1.3.0 is gone; 1.4.0 takes its place at ") {
+		t.Error("message is", message)
+	}
+	_, ack, _ := strings.Cut(message, "sluice.dev/vanished-ack=")
+	w.annotate("app", "sluice.dev/vanished-ack", ack)
+	if p := w.chooses("app", "1.4.0"); is(p, "Held") != "" {
+		t.Error("the hold stays after it was acknowledged")
+	}
+}
+
+func TestAVanishedTagHoldsNotForEver(t *testing.T) {
+	w := newWorld(t, registrytest.Options{}, nil, func(c *Config) { c.VanishedHold = 3 * time.Second })
+	w.registry.SetTags("org/app", "1.0.0", "1.1.0", "1.2.0", "1.3.0")
+	w.repository("app", nil)
+	w.create("app", nil)
+	w.chooses("app", "1.3.0")
+	w.registry.SetTags("org/app", "1.0.0", "1.1.0", "1.2.0", "1.4.0")
+	w.scan("app")
+	w.holds("app", "1.3.0", "TagVanished")
+	if p := w.chooses("app", "1.4.0"); is(p, "Held") != "" {
+		t.Error("the hold stays")
+	}
+}
+
+func TestListingsThatShrink(t *testing.T) {
+	w := newWorld(t, registrytest.Options{}, nil, func(c *Config) { c.VanishedHold = 0 })
 	w.registry.SetTags("org/app", "1.0.0", "1.1.0", "1.2.0", "1.3.0")
 	w.repository("app", nil)
 	w.create("app", nil)

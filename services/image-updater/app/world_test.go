@@ -51,11 +51,14 @@ type world struct {
 	deps     func(*service.Deps)
 }
 
-func newWorld(t *testing.T, o registrytest.Options, change func(*service.Deps)) *world {
+func newWorld(t *testing.T, o registrytest.Options, change func(*service.Deps), settings ...func(*Config)) *world {
 	t.Helper()
 	w := &world{T: t, ns: "test-" + strings.ToLower(t.Name()), config: DefaultConfig(), deps: change}
 	w.registry, w.redis, w.server = registrytest.Start(t, o), imagecachetest.Start(t), bustest.Start(t)
 	w.config.Redis, w.config.Rate = w.redis.Options(), imagecache.Rate{PerSecond: 10_000, Burst: 10_000}
+	for _, set := range settings {
+		set(&w.config)
+	}
 	w.cache, w.bus = w.redis.Connect(), w.server.Connect()
 	w.cluster = servicetest.Connect(t, plane, w.ns)
 	servicetest.Background(t, stage.New(w.env().Stages, state.StageScan, scanner{w}, stage.Options{}).Run)

@@ -22,6 +22,8 @@ type Config struct {
 	Updates int
 	// Quiet is how long an automation waits for more changes after one, MaxWait how long it waits at most after the first.
 	Quiet, MaxWait time.Duration
+	// VanishedHold is how long a chosen tag that is gone from its registry holds one that ranks above it.
+	VanishedHold time.Duration
 
 	// DataDir holds the mirrors of repositories. It is a cache: it may be empty, lost, or on an emptyDir.
 	DataDir string
@@ -41,7 +43,7 @@ type Config struct {
 // Default returns the settings for a pod.
 func Default() Config {
 	return Config{
-		Policies: 16, Updates: 4, Quiet: time.Second, MaxWait: 10 * time.Second,
+		Policies: 16, Updates: 4, Quiet: time.Second, MaxWait: 10 * time.Second, VanishedHold: 5 * time.Minute,
 		DataDir: filepath.Join(os.TempDir(), "sluice-image-updater"), InsecureHosts: []string{"*"},
 		Rate: imagecache.Rate{PerSecond: 20, Burst: 20}, Images: imageaccess.DefaultRules(), TokenHosts: []string{"sso.redhat.com"},
 	}
@@ -62,10 +64,11 @@ func (c *Config) AddFlags(f *pflag.FlagSet) {
 	f.BoolVar(&c.ObjectIdentities, "object-level-workload-identity", c.ObjectIdentities, "let ImageRepositories name a service account with whose identity a cloud is asked for credentials")
 }
 
-// AddUpdateFlags defines a flag for each setting about commits alone.
+// AddUpdateFlags defines a flag for each setting about when commits are made alone.
 func (c *Config) AddUpdateFlags(f *pflag.FlagSet) {
 	f.DurationVar(&c.Quiet, "update-quiet", c.Quiet, "how long to wait for more changes after one before they are committed")
 	f.DurationVar(&c.MaxWait, "update-max-wait", c.MaxWait, "how long changes wait at most for others")
+	f.DurationVar(&c.VanishedHold, "vanished-hold", c.VanishedHold, "how long a chosen tag that is gone from its registry holds the update to one that ranks above it; 0 for not at all")
 }
 
 // Validate says what is wrong, by flag.
@@ -84,6 +87,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("--update-quiet %s: want 0 or more", c.Quiet)
 	case c.MaxWait < c.Quiet:
 		return fmt.Errorf("--update-max-wait %s: want at least --update-quiet", c.MaxWait)
+	case c.VanishedHold < 0:
+		return fmt.Errorf("--vanished-hold %s: want 0 or more", c.VanishedHold)
 	case !(c.Rate.PerSecond >= 0):
 		return fmt.Errorf("--registry-rps %v: want 0 or more", c.Rate.PerSecond)
 	case c.Rate.Burst < 1:

@@ -10,6 +10,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sluice-cd/sluice/libs/imagecache"
 	"github.com/sluice-cd/sluice/libs/kube"
 	"github.com/sluice-cd/sluice/libs/state"
 	"github.com/sluice-cd/sluice/services/image-updater/internal/policy"
@@ -24,7 +25,7 @@ const (
 	ReasonListingShrunk = "ListingShrunk"
 	// ReasonListingIncomplete says that the image has more tags than are taken.
 	ReasonListingIncomplete = "ListingIncomplete"
-	// ReasonTagVanished says that the chosen tag is gone and the others rank below it.
+	// ReasonTagVanished says that the chosen tag is gone: the others rank below it, or it is gone so lately that it may come back.
 	ReasonTagVanished = "TagVanished"
 )
 
@@ -75,6 +76,12 @@ func (j *job) hold(chosen policy.Tag, t *tags) *hold {
 			return &hold{ReasonTagVanished, fmt.Sprintf("tag %s is gone, and what is left ranks below it; to go down, annotate the policy with %s=%s",
 				j.known.Tag, VanishedAckAnnotation, since.UTC().Format(time.RFC3339))}
 		}
+	case j.chose() && chosen.Name != j.known.Tag && j.hasVanished(j.known.Tag):
+		if since := j.goneSince(); since.After(ack) && time.Since(since) < j.VanishedHold {
+			j.wakeAt(since.Add(j.VanishedHold))
+			return &hold{ReasonTagVanished, fmt.Sprintf("tag %s is gone; %s takes its place at %s, or when the policy is annotated with %s=%s",
+				j.known.Tag, chosen.Name, since.Add(j.VanishedHold).UTC().Format(time.RFC3339), VanishedAckAnnotation, since.UTC().Format(time.RFC3339))}
+		}
 	}
 	return nil
 }
@@ -112,6 +119,18 @@ func (j *job) sinks(chosen policy.Tag, t *tags) bool {
 	}
 	order, ok := j.rules.Rank(chosen, present)
 	return !ok || order < 0 // of what is gone not even the age may be known
+}
+
+// hasVanished says whether a tag was in an earlier listing and is not in this one.
+func (j *job) hasVanished(tag string) bool {
+	return slices.ContainsFunc(j.listing.Vanished, func(g imagecache.Gone) bool { return g.Name == tag })
+}
+
+// wakeAt has the policy looked at no later than at a time.
+func (j *job) wakeAt(at time.Time) {
+	if j.nextAt.IsZero() || at.Before(j.nextAt) {
+		j.nextAt = at
+	}
 }
 
 // goneSince is since when the chosen tag is gone.

@@ -31,6 +31,8 @@ type Config struct {
 	Registries *registry.Client
 	Access     *imageaccess.Resolver
 	Slots      int // policies evaluated at once
+	// VanishedHold is how long a choice that is gone from its registry holds one that ranks above it.
+	VanishedHold time.Duration
 }
 
 // patience grows up to five minutes: what a policy waits for may come without telling, as a label of a namespace does.

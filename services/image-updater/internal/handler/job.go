@@ -33,7 +33,7 @@ type job struct {
 	listing  *imagecache.Listing
 	lookedUp int       // tags that a registry was asked about
 	hasTurn  bool      // to ask about many
-	nextAt   time.Time // when a better tag comes of age; zero for none
+	nextAt   time.Time // when a better tag comes of age, or a hold ends; zero for none
 }
 
 // load reads what was last chosen. Where the bus lost it, the status has it.
