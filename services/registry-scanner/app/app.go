@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
+	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -22,6 +23,10 @@ import (
 
 // eventsPerSecond is how many good news are written as Events in a second; after an installation there is one for each object.
 const eventsPerSecond = 20
+
+// scanTimesPerSecond is how many statuses are written in a second that have nothing to say but when the image was scanned: most scans find
+// nothing new, and a status costs the API server more than a scan costs its registry.
+const scanTimesPerSecond = 20
 
 // Config is what registry-scanner can be told.
 type Config = config.Config
@@ -60,6 +65,7 @@ func Run(ctx context.Context, env *service.Env, c Config) error {
 	defer events.Stop()
 	scanner := &handler.Scanner{
 		Cluster: env.Cluster, Bus: env.Bus, Events: events, Cache: cache, Registries: registries, Access: access, Settings: handler.NewSettings(c),
+		ScanTimes: rate.NewLimiter(scanTimesPerSecond, scanTimesPerSecond),
 	}
 	if err := handler.IndexImages(ctx, env.Cluster); err != nil {
 		return err

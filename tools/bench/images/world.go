@@ -9,10 +9,13 @@ import (
 	"time"
 
 	"github.com/fluxcd/pkg/apis/meta"
+	"google.golang.org/protobuf/types/known/timestamppb"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/sluice-cd/sluice/libs/bus"
 	"github.com/sluice-cd/sluice/libs/localrun"
+	hintsv1 "github.com/sluice-cd/sluice/proto/hints/v1"
 	"github.com/sluice-cd/sluice/tools/bench/internal/gauge"
 	"github.com/sluice-cd/sluice/tools/bench/internal/lab"
 )
@@ -108,7 +111,20 @@ func (b *bench) create(ctx context.Context, objects []client.Object) error {
 	return lab.Each(b.options.concurrency, objects, func(o client.Object) error { return b.Client.Create(ctx, o) })
 }
 
-// request asks for runs of objects now, as `flux reconcile` and webhooks do.
+// call tells of pushed images, a call for each, as webhook-receiver passes it on from registries.
+func (b *bench) call(ctx context.Context, images []string) error {
+	conn, err := bus.Connect(ctx, bus.Options{URL: b.Sluice.NATSURL(), Name: "bench"})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return lab.Each(b.options.concurrency, images, func(image string) error {
+		hint := &hintsv1.Hint{Type: "generic", Received: timestamppb.Now(), Images: []string{b.registry.host() + "/" + image}}
+		return conn.PublishHints(ctx, &hintsv1.Batch{Hints: []*hintsv1.Hint{hint}})
+	})
+}
+
+// request asks for runs of objects now, as `flux reconcile` does.
 func (b *bench) request(ctx context.Context, objects []client.Object) error {
 	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, meta.ReconcileRequestAnnotation, time.Now().Format(time.RFC3339Nano))
 	return lab.Each(b.options.concurrency, objects, func(o client.Object) error {

@@ -9,6 +9,7 @@ import (
 
 	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
+	"golang.org/x/time/rate"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -33,6 +34,7 @@ type Scanner struct {
 	Registries *registry.Client
 	Access     *imageaccess.Resolver
 	Settings   *Settings
+	ScanTimes  *rate.Limiter // of statuses that have but the time of a scan to say
 }
 
 // Handled reads from an ImageRepository's status what it answers.

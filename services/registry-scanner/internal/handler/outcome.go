@@ -13,6 +13,7 @@ import (
 
 	imagev1 "github.com/fluxcd/image-reflector-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -78,7 +79,9 @@ func (s *Scanner) succeeded(ctx context.Context, run *stage.Run, repo *imagev1.I
 		Revision: known.Revision, TagCount: known.Tags, ScanTime: metav1.NewTime(known.ScannedAt.Truncate(time.Second)), LatestTags: found.latest,
 	}
 	kube.MarkReady(&status.Conditions, repo.Generation, meta.SucceededReason, message)
-	if err := s.write(ctx, run, before, repo); err != nil {
+	if s.mayWait(before, repo) {
+		run.Log.Debug("nothing new; the status tells the time of the scan before")
+	} else if err := s.write(ctx, run, before, repo); err != nil {
 		return err
 	}
 	told := known.Listing + " " + known.Revision
@@ -108,6 +111,21 @@ func (s *Scanner) save(ctx context.Context, run *stage.Run, old, known state.Sca
 		return run.Keep(known)
 	}
 	return run.Save(ctx, known)
+}
+
+// timeLag is how much older than the last scan the time of a scan in a status is at most, intervals below it provided.
+const timeLag = time.Hour
+
+// mayWait says whether the status need not be written now: it has only the time of the scan to say, and more of these come at once than are
+// written in a second.
+func (s *Scanner) mayWait(before, after *imagev1.ImageRepository) bool {
+	last := before.Status.LastScanResult
+	if last == nil || after.Status.LastScanResult.ScanTime.Sub(last.ScanTime.Time) > timeLag {
+		return false
+	}
+	same := after.Status.DeepCopy()
+	same.LastScanResult.ScanTime = last.ScanTime
+	return equality.Semantic.DeepEqual(&before.Status, same) && !s.ScanTimes.Allow()
 }
 
 // write writes the status if it changed, once more looking whether the object is in these hands.
