@@ -28,7 +28,7 @@ func (r *Run) SavePart(ctx context.Context, name string, v any) error {
 	if err := r.lock.put(ctx, bus.PartKey(r.stage, r.Key, name), data); err != nil {
 		return fmt.Errorf("write part %s of %s %s: %w", name, r.stage, r.Key, err)
 	}
-	r.parts = true
+	r.parts.Store(true)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
 	"log/slog"
 
 	"go.opentelemetry.io/otel/propagation"
@@ -26,13 +27,14 @@ type Run struct {
 	stage  string
 	lock   *lock
 	record *record
-	// before is the record as the run found it; wrote and parts say that it wrote the record, and a part.
-	before       record
-	wrote, parts bool
+	// before is the record as the run found it; wrote and parts say that it wrote the record, and a part, which several may do at once.
+	before record
+	wrote  bool
+	parts  atomic.Bool
 }
 
 // gotForward says whether the run kept anything that was not kept before.
-func (r *Run) gotForward() bool { return r.parts || !bytes.Equal(r.before.State, r.record.State) }
+func (r *Run) gotForward() bool { return r.parts.Load() || !bytes.Equal(r.before.State, r.record.State) }
 
 // isAsBefore says whether the record has nothing that matters beside what is stored already. When a run is armed the server knows, but a record
 // that says so where none is has each run disarm it again.
