@@ -5,8 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"sync/atomic"
 	"log/slog"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel/propagation"
 	"k8s.io/apimachinery/pkg/types"
@@ -34,7 +34,9 @@ type Run struct {
 }
 
 // gotForward says whether the run kept anything that was not kept before.
-func (r *Run) gotForward() bool { return r.parts.Load() || !bytes.Equal(r.before.State, r.record.State) }
+func (r *Run) gotForward() bool {
+	return r.parts.Load() || !bytes.Equal(r.before.State, r.record.State)
+}
 
 // isAsBefore says whether the record has nothing that matters beside what is stored already. When a run is armed the server knows, but a record
 // that says so where none is has each run disarm it again.
