@@ -52,13 +52,15 @@ func (p *tunnel) connect(w http.ResponseWriter, host string) {
 	}
 	defer there.Close()
 	p.made.Add(1)
-	w.WriteHeader(http.StatusOK)
-	here, _, err := http.NewResponseController(w).Hijack()
+	here, buffered, err := http.NewResponseController(w).Hijack() // before the answer, after which the client sends what the server may read
 	if err != nil {
 		return
 	}
 	defer here.Close()
-	go func() { _, _ = io.Copy(there, here) }()
+	if _, err := io.WriteString(here, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
+		return
+	}
+	go func() { _, _ = io.Copy(there, buffered) }()
 	_, _ = io.Copy(here, there)
 }
 
